@@ -1,0 +1,47 @@
+package metadata
+
+import "github.com/google/uuid"
+
+// NewTopic is a topic to create, checked already: the name is valid, the counts are set, the configs parse.
+type NewTopic struct {
+	Name string
+	// Assignment[p] lists the replicas of partition p, preferred leader first.
+	Assignment [][]BrokerID
+	Configs    map[string]string
+}
+
+// TopicRef names a topic by name or, when Name is empty, by id.
+type TopicRef struct {
+	Name string
+	ID   TopicID
+}
+
+// ConfigResource is what a configuration belongs to: a topic by name, or a broker (NoBroker: the cluster default).
+type ConfigResource struct {
+	Topic  string // empty for a broker resource
+	Broker BrokerID
+}
+
+// ConfigEdit sets (Value) or removes (Value nil) one configuration key.
+type ConfigEdit struct {
+	Name  string
+	Value *string
+}
+
+// Registration is what a broker tells when it joins the cluster.
+type Registration struct {
+	ID          BrokerID
+	Incarnation uuid.UUID // new for every process
+	Host        string
+	Port        int32
+	Rack        string
+	Dirs        []DirID
+}
+
+// ElectionType is the kind of leader election that ElectLeaders asks for.
+type ElectionType int8
+
+const (
+	ElectPreferred ElectionType = 0
+	ElectUnclean   ElectionType = 1
+)
