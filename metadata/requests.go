@@ -45,3 +45,9 @@ const (
 	ElectPreferred ElectionType = 0
 	ElectUnclean   ElectionType = 1
 )
+
+// CreatedTopic is the outcome of creating one topic: its id, or why it was not created (a *kerr.Error, wrapped).
+type CreatedTopic struct {
+	ID  TopicID
+	Err error
+}

@@ -60,10 +60,8 @@ func (s *Store) ControllerPass(ctx context.Context, controllerEpoch int64) (chan
 
 // --- topics (each: one row-locked transaction, per-item errors, index i of the result belongs to item i)
 
-type CreatedTopic struct {
-	ID  metadata.TopicID
-	Err error
-}
+// CreatedTopic is metadata's: package server, which may not import this one, names it in the interface it declares.
+type CreatedTopic = metadata.CreatedTopic
 
 func (s *Store) CreateTopics(ctx context.Context, topics []metadata.NewTopic, validateOnly bool) ([]CreatedTopic, error) {
 	panic("unbuilt")
