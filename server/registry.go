@@ -13,11 +13,14 @@ type api struct {
 	min, max int16
 	// served is the lowest version really served, when min is advertised lower for old clients' sake (Produce).
 	served int16
+	// alias makes the strings of the decoded request slices of a pooled frame, as its bytes are: nothing of the request may be kept
+	// once its reply has been written. Only for the data path, where a copy of each name costs. Without it the request is ordinary memory.
+	alias  bool
 	handle func(ctx context.Context, s *Server, r *request) reply
 }
 
-// A request is one decoded request. Its record bytes alias frame, which lives until the reply has been written (release is the
-// connection's business).
+// A request is one decoded request. Its record bytes (and with api.alias its strings) alias the frame, which lives until the reply has
+// been written; releasing it is the connection's business.
 type request struct {
 	kmsg.Request          // decoded body, version set
 	clientID     string   // empty when null
@@ -26,21 +29,21 @@ type request struct {
 }
 
 // A reply is what a handler answers: now (message or writer), later (wait), or never (none).
-// Handlers of one connection run one after another in request order on its worker; wait runs on a goroutine of its own, so that a request that
-// waits does not hold back the next; answers are written in request order all the same.
+// Handlers of one connection run one after another in request order; wait runs on a goroutine of its own, so that a request that
+// waits does not hold back the next; answers are written in request order all the same. ctx ends when the connection does.
 type reply struct {
-	message kmsg.Response
+	message kmsg.Response // its version is set by the connection
 	// writer encodes and sends the body itself (Fetch): no copy of record bytes.
 	writer bodyWriter
 	wait   func(ctx context.Context) reply
 	none   bool // acks=0
-	close  bool // close the connection (acks=0 with an error, broken request)
+	close  bool // close the connection, after the message if there is one (acks=0 with an error, broken request)
 }
 
 func answer(m kmsg.Response) reply                     { return reply{message: m} }
 func later(wait func(ctx context.Context) reply) reply { return reply{wait: wait} }
 
-// A bodyWriter sends a response body whose size it knows. size excludes the response header. write is called once; release always, after it.
+// A bodyWriter sends a response body whose size it knows. size excludes the response header. write is called at most once; release always, after it.
 type bodyWriter interface {
 	size() int
 	write(w *connWriter) error
