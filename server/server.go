@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"varve/commitlog"
 	"varve/coordinator/group"
 	"varve/fetch"
 	"varve/ingest"
@@ -44,6 +45,7 @@ type Config struct {
 	Refresh    func(ctx context.Context) error // load the image now: after this broker changed the metadata
 	Store      Admin
 	Partitions *replica.Manager
+	Dirs       []*commitlog.Dir // log directories, for DescribeLogDirs
 	Producer   *ingest.Producer
 	Fetcher    *fetch.Fetcher
 	Groups     *group.Coordinator

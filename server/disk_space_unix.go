@@ -1,0 +1,14 @@
+//go:build unix
+
+package server
+
+import "golang.org/x/sys/unix"
+
+// diskSpace is the size of the volume of path and what is left of it for us, in bytes: -1 when unknown.
+func diskSpace(path string) (total, usable int64) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return -1, -1
+	}
+	return int64(st.Blocks) * int64(st.Bsize), int64(st.Bavail) * int64(st.Bsize)
+}
