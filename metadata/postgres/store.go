@@ -1,147 +1,121 @@
-// Package postgres keeps the cluster's metadata in Postgres.
 package postgres
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"varve/metadata"
 )
 
-// Store is the cluster's state in Postgres. All methods are safe for concurrent use. Client-visible failures are *kerr.Error wrapped.
+const (
+	defaultMaxConns = 4 // decisions 23
+
+	connectTimeout   = 2 * time.Second
+	leaseTimeout     = 2 * time.Second  // of a heartbeat or a renewal, below the controller's lease
+	operationTimeout = 10 * time.Second // of any other method, retries included
+)
+
+// sessionSettings keep a paused or slow broker from holding a row lock: milliseconds, except the name.
+var sessionSettings = map[string]string{
+	"application_name":                    "varve",
+	"lock_timeout":                        "2000",
+	"statement_timeout":                   "5000",
+	"idle_in_transaction_session_timeout": "5000",
+	"tcp_user_timeout":                    "5000",
+}
+
+// Store is the cluster's state in Postgres. All methods are safe for concurrent use. Client-visible failures are
+// *kerr.Error wrapped.
 type Store struct {
-	pool *pgxpool.Pool
+	cfg    Config
+	conn   *pgx.ConnConfig // for connections outside the pools: LISTEN
+	work   *pgxpool.Pool
+	leases *pgxpool.Pool // one connection, for heartbeats and renewals alone
 }
 
 // Config of a Store.
 type Config struct {
 	URL      string // varve.metadata.url, postgres://...
-	MaxConns int32  // default 4 (decisions 23); one more is opened for LISTEN
+	MaxConns int32  // at most, default 4, at least 2; one more is opened for LISTEN
 	Logger   *slog.Logger
+	// Unclean says whether a topic with these overrides allows unclean leader elections
+	// (unclean.leader.election.enable), given this broker's defaults. nil: what the overrides or the cluster's dynamic
+	// default say, else not.
+	Unclean func(topicOverrides map[string]string) bool
 }
 
-// --- life
-
-func Open(ctx context.Context, cfg Config) (*Store, error)                        { panic("unbuilt") } // connects; does not migrate
-func (s *Store) Close()                                                           { panic("unbuilt") }
-func Migrate(ctx context.Context, url, direction string) (version int, err error) { panic("unbuilt") } // up|down|version
-func (s *Store) ClusterID(ctx context.Context) (uuid.UUID, error)                 { panic("unbuilt") } // created once, by the first to ask
-
-// --- image
-
-func (s *Store) Snapshot(ctx context.Context) (*metadata.Image, error)         { panic("unbuilt") } // one REPEATABLE READ tx
-func (s *Store) Version(ctx context.Context) (int64, error)                    { panic("unbuilt") }
-func (s *Store) Listen(ctx context.Context, changed func(version int64)) error { panic("unbuilt") } // blocks until ctx ends or the connection is lost
-
-// --- brokers and controller
-
-func (s *Store) Register(ctx context.Context, r metadata.Registration) (metadata.BrokerEpoch, error) {
-	panic("unbuilt")
-}
-func (s *Store) Heartbeat(ctx context.Context, id metadata.BrokerID, epoch metadata.BrokerEpoch, applied int64, ttl time.Duration) (fenced bool, err error) {
-	panic("unbuilt")
-}
-func (s *Store) Unregister(ctx context.Context, id metadata.BrokerID, epoch metadata.BrokerEpoch) error {
-	panic("unbuilt")
-} // controlled shutdown: gives up leaderships it can, fences itself
-func (s *Store) AcquireController(ctx context.Context, id metadata.BrokerID, ttl time.Duration) (epoch int64, ok bool, err error) {
-	panic("unbuilt")
-}
-func (s *Store) RenewController(ctx context.Context, epoch int64, ttl time.Duration) (ok bool, err error) {
-	panic("unbuilt")
-}
-func (s *Store) ControllerPass(ctx context.Context, controllerEpoch int64) (changed int, err error) {
-	panic("unbuilt")
-} // fences expired brokers, elects, assigns shards: rules in package metadata
-
-// --- topics (each: one row-locked transaction, per-item errors, index i of the result belongs to item i)
-
-// CreatedTopic is metadata's: package server, which may not import this one, names it in the interface it declares.
-type CreatedTopic = metadata.CreatedTopic
-
-func (s *Store) CreateTopics(ctx context.Context, topics []metadata.NewTopic, validateOnly bool) ([]CreatedTopic, error) {
-	panic("unbuilt")
-}
-func (s *Store) DeleteTopics(ctx context.Context, topics []metadata.TopicRef) ([]error, error) {
-	panic("unbuilt")
-}
-func (s *Store) AddPartitions(ctx context.Context, topic string, added [][]metadata.BrokerID, from int, validateOnly bool) error {
-	panic("unbuilt")
-}
-func (s *Store) AlterConfigs(ctx context.Context, res metadata.ConfigResource, edits []metadata.ConfigEdit, replaceAll bool) error {
-	panic("unbuilt")
-}
-func (s *Store) ElectLeaders(ctx context.Context, kind metadata.ElectionType, tps []metadata.TopicPartition) ([]error, error) {
-	panic("unbuilt")
-} // nil tps: all; ELECTION_NOT_NEEDED per item
-func (s *Store) SetRecovered(ctx context.Context, tp metadata.TopicPartition, self metadata.BrokerID, leaderEpoch int32) error {
-	panic("unbuilt")
-} // RECOVERING -> RECOVERED, also records the replica's dir
-func (s *Store) AssignDir(ctx context.Context, tp metadata.TopicPartition, self metadata.BrokerID, dir metadata.DirID) error {
-	panic("unbuilt")
+// Open connects. It does not migrate (see Migrate). When Postgres cannot be reached it fails at once.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxConns == 0 {
+		cfg.MaxConns = defaultMaxConns
+	}
+	s := &Store{cfg: cfg}
+	var err error
+	if s.work, err = newPool(ctx, cfg.URL, max(cfg.MaxConns-1, 1)); err != nil {
+		return nil, err
+	}
+	if s.leases, err = newPool(ctx, cfg.URL, 1); err != nil {
+		s.work.Close()
+		return nil, err
+	}
+	s.conn = s.work.Config().ConnConfig
+	if err := s.work.Ping(ctx); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("connect to the metadata database: %w", err)
+	}
+	return s, nil
 }
 
-// RaiseLogStart persists a higher log start offset, fenced by the leader epoch; returns the value in force (never lower).
-func (s *Store) RaiseLogStart(ctx context.Context, tp metadata.TopicPartition, self metadata.BrokerID, leaderEpoch int32, offset int64) (int64, error) {
-	panic("unbuilt")
-}
-func (s *Store) ProducerIDBlock(ctx context.Context) (first, size int64, err error) { panic("unbuilt") }
-
-// --- segment manifest
-
-// AddIntent inserts an intent row, fenced: FENCED_LEADER_EPOCH when seg.Uploader no longer leads with seg.LeaderEpoch.
-func (s *Store) AddIntent(ctx context.Context, seg metadata.RemoteSegment) error { panic("unbuilt") }
-
-// CommitSegment is the fenced commit: in one transaction lock the partition FOR SHARE, check leader and epoch, intent -> live with
-// the sizes, checksums and max timestamp of seg. Idempotent for the same id. A connection lost at COMMIT is resolved by re-reading.
-func (s *Store) CommitSegment(ctx context.Context, seg metadata.RemoteSegment) error {
-	panic("unbuilt")
+func newPool(ctx context.Context, url string, conns int32) (*pgxpool.Pool, error) {
+	pc, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("varve.metadata.url: %w", err)
+	}
+	pc.MaxConns = conns
+	pc.ConnConfig.ConnectTimeout = connectTimeout
+	for name, value := range sessionSettings {
+		if _, set := pc.ConnConfig.RuntimeParams[name]; !set {
+			pc.ConnConfig.RuntimeParams[name] = value
+		}
+	}
+	return pgxpool.NewWithConfig(ctx, pc)
 }
 
-// LiveSegments lists live rows of tp with EndOffset > from, by base offset, at most limit.
-func (s *Store) LiveSegments(ctx context.Context, tp metadata.TopicPartition, from int64, limit int) ([]metadata.RemoteSegment, error) {
-	panic("unbuilt")
+// Close closes all connections and waits for the calls that use them.
+func (s *Store) Close() {
+	s.work.Close()
+	s.leases.Close()
 }
 
-// DoomSegments: live -> doomed and log start raised to newStart in the same transaction, fenced by the leader epoch.
-func (s *Store) DoomSegments(ctx context.Context, tp metadata.TopicPartition, self metadata.BrokerID, leaderEpoch int32, newStart int64, ids []uuid.UUID, reason string) error {
-	panic("unbuilt")
+// SQLSTATEs that this package tells apart.
+const (
+	serializationFailure = "40001"
+	deadlockDetected     = "40P01"
+	lockNotAvailable     = "55P03"
+	exclusionViolation   = "23P01"
+)
+
+func sqlState(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
 }
 
-// SegmentsToDelete claims up to limit rows: doomed longer than grace, and intents older than intentGrace (FOR UPDATE SKIP LOCKED, claim expires).
-func (s *Store) SegmentsToDelete(ctx context.Context, grace, intentGrace time.Duration, limit int) ([]metadata.RemoteSegment, error) {
-	panic("unbuilt")
-}
-func (s *Store) MarkGone(ctx context.Context, ids []uuid.UUID) error { panic("unbuilt") }
-
-// SegmentTotals sums live rows per partition (size retention, DescribeLogDirs, metrics) of topics led by self, or of all.
-type SegmentTotal struct {
-	metadata.TopicPartition
-	Segments  int64
-	Bytes     int64
-	EndOffset int64 // highest live EndOffset
-}
-
-func (s *Store) SegmentTotals(ctx context.Context) ([]SegmentTotal, error) { panic("unbuilt") }
-
-// --- groups
-
-func (s *Store) LoadShard(ctx context.Context, shard, epoch int32) ([]metadata.GroupState, error) {
-	panic("unbuilt")
-} // NOT_COORDINATOR when the epoch is stale
-func (s *Store) SaveGroup(ctx context.Context, epoch int32, g metadata.GroupState) error {
-	panic("unbuilt")
-}
-func (s *Store) CommitOffsets(ctx context.Context, shard, epoch int32, commits []metadata.OffsetCommit) error {
-	panic("unbuilt")
-} // one unnest upsert; creates the group row when absent
-func (s *Store) FetchOffsets(ctx context.Context, group string, tps []metadata.TopicPartition) ([]metadata.Offset, error) {
-	panic("unbuilt")
-} // nil: all
-func (s *Store) DeleteGroups(ctx context.Context, epoch int32, shard int32, groups []string) error {
-	panic("unbuilt")
+// retriable reports whether Postgres rolled the transaction back for its own reasons: trying again is safe and useful.
+func retriable(err error) bool {
+	switch sqlState(err) {
+	case serializationFailure, deadlockDetected, lockNotAvailable:
+		return true
+	}
+	return false
 }
