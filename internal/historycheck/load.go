@@ -1,0 +1,101 @@
+package historycheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/time/rate"
+)
+
+// LoadConfig describes producers.
+type LoadConfig struct {
+	Addr       string
+	Topic      string
+	Partitions int32
+	Producers  int
+	PerSecond  int // records of all producers together
+	Size       int // bytes of a value, about
+	Seed       uint64
+	Prefix     string // of the producers' names; two loads of one history need two
+}
+
+// A Load is idempotent producers (acks=all) that send to every partition until they are stopped, through any fault, and enter each
+// acknowledgement into a history.
+type Load struct {
+	history *History
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	clients []*kgo.Client
+}
+
+// StartLoad starts the producers.
+func StartLoad(h *History, cfg LoadConfig) (*Load, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &Load{history: h, cancel: cancel}
+	for i := range cfg.Producers {
+		cl, err := kgo.NewClient(
+			kgo.SeedBrokers(cfg.Addr), kgo.DefaultProduceTopic(cfg.Topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+			kgo.RequiredAcks(kgo.AllISRAcks()), kgo.StopProducerOnDataLossDetected(), kgo.MaxBufferedRecords(2000),
+			kgo.ProducerLinger(5*time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
+			kgo.DialTimeout(2*time.Second), kgo.UnknownTopicRetries(-1),
+		)
+		if err != nil {
+			_ = l.Stop(0)
+			return nil, err
+		}
+		l.clients = append(l.clients, cl)
+		l.wg.Add(1)
+		go l.produce(ctx, cl, fmt.Sprintf("%s%d", cfg.Prefix, i), cfg, rand.New(rand.NewPCG(cfg.Seed, uint64(i))))
+	}
+	return l, nil
+}
+
+func (l *Load) produce(ctx context.Context, cl *kgo.Client, name string, cfg LoadConfig, random *rand.Rand) {
+	defer l.wg.Done()
+	limit := rate.NewLimiter(rate.Limit(cfg.PerSecond)/rate.Limit(cfg.Producers), 100)
+	seqs := make([]int64, cfg.Partitions)
+	for ctx.Err() == nil {
+		if limit.Wait(ctx) != nil {
+			return
+		}
+		p := int32(random.IntN(int(cfg.Partitions)))
+		value := Encode(name, seqs[p], cfg.Size, random)
+		seqs[p]++
+		// Not ctx: a record that was begun is sent, so that a stream has no holes.
+		cl.Produce(context.Background(), &kgo.Record{Partition: p, Value: value}, func(r *kgo.Record, err error) {
+			if err != nil {
+				if !errors.Is(err, kgo.ErrClientClosed) {
+					l.history.Violation("partition %d: a record of %s was refused: %v", p, name, err)
+				}
+				return
+			}
+			m, err := Decode(r.Value)
+			if err != nil {
+				l.history.Violation("partition %d: %v", p, err)
+				return
+			}
+			l.history.Acked(r.Partition, r.Offset, m)
+		})
+	}
+}
+
+// Stop ends the producers after everything they sent was acknowledged, or says that it was not within the time.
+func (l *Load) Stop(within time.Duration) error {
+	l.cancel()
+	l.wg.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	var all error
+	for _, cl := range l.clients {
+		if err := cl.Flush(ctx); err != nil {
+			all = fmt.Errorf("%d records without an acknowledgement: %w", cl.BufferedProduceRecords(), err)
+		}
+		cl.Close()
+	}
+	return all
+}
