@@ -54,9 +54,7 @@ func (c *conn) serve() {
 			c.explainEnd(err)
 			break
 		}
-		select {
-		case c.slots <- struct{}{}:
-		case <-ctx.Done():
+		if !c.reserve(ctx) {
 			x.frame.release()
 			return
 		}
@@ -68,6 +66,25 @@ func (c *conn) serve() {
 	if c.stopping.Load() {
 		c.waits.Wait()
 	}
+}
+
+// reserve takes a slot. False: the connection is over, or all its requests have waited for so long that the peer, which is not read
+// meanwhile, must be taken for gone.
+func (c *conn) reserve(ctx context.Context) bool {
+	select {
+	case c.slots <- struct{}{}:
+		return true
+	default:
+	}
+	timeout := time.NewTimer(c.idle)
+	defer timeout.Stop()
+	select {
+	case c.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+	case <-timeout.C:
+	}
+	return false
 }
 
 // stop ends reading; what has been started is answered before the connection closes.
