@@ -53,8 +53,8 @@ func explain(err error) *string {
 	if !errors.As(err, &k) {
 		return nil
 	}
-	text := strings.TrimSuffix(err.Error(), k.Error())
-	text = strings.TrimSuffix(text, ": ")
+	// Rooms wrap the Kafka error into a sentence; its name is in the code already.
+	text := strings.Trim(strings.ReplaceAll(strings.Replace(err.Error(), k.Error(), "", 1), ": : ", ": "), ": ")
 	if text == "" {
 		text = k.Description
 	}

@@ -15,11 +15,8 @@ import (
 	"varve/metadata"
 )
 
-// CreatedTopic is the result for one topic of CreateTopics.
-type CreatedTopic struct {
-	ID  metadata.TopicID
-	Err error
-}
+// CreatedTopic is metadata's: package server, which may not import this one, names it in the interface it declares.
+type CreatedTopic = metadata.CreatedTopic
 
 // CreateTopics creates topics in one transaction; index i of the result belongs to topic i. Errors per topic:
 // TOPIC_ALREADY_EXISTS, INVALID_TOPIC_EXCEPTION when the name collides with another ('.' counts as '_'),
