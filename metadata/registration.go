@@ -39,7 +39,7 @@ func CheckRegistration(old *Registered, r Registration) (RegistrationKind, error
 	if old.Incarnation == r.Incarnation {
 		return Amend, nil
 	}
-	if old.LeaseLive && !old.InShutdown && !sameDirs(old.Dirs, r.Dirs) {
+	if old.LeaseLive && !old.InShutdown && (r.Rejoin || !sameDirs(old.Dirs, r.Dirs)) {
 		return 0, fmt.Errorf("%w: broker %d runs at %s:%d; choose another node.id, or wait until its session has expired", kerr.DuplicateBrokerRegistration, r.ID, old.Host, old.Port)
 	}
 	return Replace, nil

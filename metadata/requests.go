@@ -36,6 +36,8 @@ type Registration struct {
 	Port        int32
 	Rack        string
 	Dirs        []DirID
+	// Rejoin: this process was registered already and lost its epoch. It must not push out a live successor.
+	Rejoin bool
 }
 
 // ElectionType is the kind of leader election that ElectLeaders asks for.

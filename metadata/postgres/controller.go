@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,14 +17,19 @@ import (
 // passLimit bounds the partitions that one transaction of a controller locks.
 const passLimit = 1000
 
-// AcquireController makes broker id the controller for ttl when no other holds the lease: ok false when one does, or
-// when another broker is trying at this moment. A new controller knows nothing of how long the brokers have been
+// AcquireController makes broker id the controller for ttl when no other broker holds the lease: ok false when one does,
+// or when another is trying at this moment. A lease of the same broker is an earlier process's. A new controller knows nothing of how long the brokers have been
 // silent (Postgres may have been away), so every unfenced broker gets a full session first.
 func (s *Store) AcquireController(ctx context.Context, id metadata.BrokerID, ttl time.Duration) (epoch int64, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
 	err = s.transact(ctx, s.leases, brokerOp("acquire controller"), pgx.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
 		ok = false
+		// First without locks: most of the time another broker is the controller and works.
+		var free bool
+		if err := tx.QueryRow(ctx, leaseIsFree, id).Scan(&free); err != nil || !free {
+			return cmp.Or(err, errRollback)
+		}
 		err := tx.QueryRow(ctx, `SELECT epoch FROM controller_epoch FOR UPDATE SKIP LOCKED`).Scan(&epoch)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return errRollback
@@ -31,12 +37,8 @@ func (s *Store) AcquireController(ctx context.Context, id metadata.BrokerID, ttl
 		if err != nil {
 			return err
 		}
-		var expired bool
-		if err := tx.QueryRow(ctx, `SELECT expires_at < clock_timestamp() FROM controller_lease FOR UPDATE`).Scan(&expired); err != nil {
-			return err
-		}
-		if !expired {
-			return errRollback
+		if err := tx.QueryRow(ctx, leaseIsFree+` FOR UPDATE OF l`, id).Scan(&free); err != nil || !free {
+			return cmp.Or(err, errRollback)
 		}
 		epoch, ok = epoch+1, true
 		return takeOver(ctx, tx, id, epoch, ttl)
@@ -46,6 +48,8 @@ func (s *Store) AcquireController(ctx context.Context, id metadata.BrokerID, ttl
 	}
 	return epoch, true, nil
 }
+
+const leaseIsFree = `SELECT l.expires_at < clock_timestamp() OR e.broker_id = $1 FROM controller_lease l, controller_epoch e`
 
 func takeOver(ctx context.Context, tx pgx.Tx, id metadata.BrokerID, epoch int64, ttl time.Duration) error {
 	if _, err := tx.Exec(ctx, `UPDATE controller_epoch SET epoch = $1, broker_id = $2`, epoch, id); err != nil {
@@ -143,12 +147,8 @@ func (s *Store) ControllerPass(ctx context.Context, controllerEpoch int64) (chan
 // fenceExpired fences one broker whose session has run out. One at a time, as Kafka does: if all look dead, it is
 // more likely that nobody could renew.
 func fenceExpired(ctx context.Context, tx pgx.Tx) (int, error) {
-	brokers, err := readBrokers(ctx, tx, `FOR UPDATE`)
-	if err != nil {
-		return 0, err
-	}
 	var id metadata.BrokerID
-	err = tx.QueryRow(ctx, `SELECT broker_id FROM broker_lease JOIN broker USING (broker_id)
+	err := tx.QueryRow(ctx, `SELECT broker_id FROM broker_lease JOIN broker USING (broker_id)
 		WHERE NOT fenced AND expires_at < clock_timestamp() ORDER BY expires_at LIMIT 1`).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil
@@ -156,10 +156,16 @@ func fenceExpired(ctx context.Context, tx pgx.Tx) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	brokers[id].Fenced = true
-	if _, err := tx.Exec(ctx, `UPDATE broker SET fenced = true WHERE broker_id = $1`, id); err != nil {
+	brokers, err := readBrokers(ctx, tx, `FOR UPDATE`)
+	if err != nil {
 		return 0, err
 	}
+	tag, err := tx.Exec(ctx, `UPDATE broker SET fenced = true WHERE broker_id = $1 AND NOT fenced AND EXISTS
+		(SELECT FROM broker_lease WHERE broker_id = $1 AND expires_at < clock_timestamp())`, id)
+	if err != nil || tag.RowsAffected() == 0 {
+		return 0, err
+	}
+	brokers[id].Fenced = true
 	return 1, takeAway(ctx, tx, id, brokers, false)
 }
 
@@ -244,22 +250,23 @@ func assignShards(ctx context.Context, tx pgx.Tx) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	live := brokerIDs(liveIDs(brokers))
+	shards, err := readShards(ctx, tx)
+	if err != nil || slices.Equal(shards, metadata.AssignShards(shards, live)) {
+		return 0, err
+	}
 	if _, err := tx.Exec(ctx, `SELECT FROM coordinator_shard WHERE kind = 'group' ORDER BY shard FOR UPDATE`); err != nil {
 		return 0, err
 	}
-	shards, err := readShards(ctx, tx)
-	if err != nil {
+	if shards, err = readShards(ctx, tx); err != nil {
 		return 0, err
 	}
-	next := metadata.AssignShards(shards, brokerIDs(liveIDs(brokers)))
+	next := metadata.AssignShards(shards, live)
 	batch := &pgx.Batch{}
 	for i := range next {
 		if next[i] != shards[i] {
 			batch.Queue(`UPDATE coordinator_shard SET owner = $2, epoch = $3 WHERE kind = 'group' AND shard = $1`, i, next[i].Owner, next[i].Epoch)
 		}
-	}
-	if slices.Equal(next, shards) {
-		return 0, nil
 	}
 	return batch.Len(), tx.SendBatch(ctx, batch).Close()
 }

@@ -77,4 +77,3 @@ func snapshot(t *testing.T, s *postgres.Store) *metadata.Image {
 	}
 	return im
 }
-

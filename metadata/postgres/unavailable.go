@@ -22,6 +22,9 @@ func (e *UnavailableError) Error() string {
 	return fmt.Sprintf("%s: metadata database unavailable: %v", e.Op, e.Cause)
 }
 
+// Unavailable marks the error for packages that do not know this one.
+func (e *UnavailableError) Unavailable() bool { return true }
+
 // Unwrap gives the Kafka error before the cause, so that errors.As for *kerr.Error finds it.
 func (e *UnavailableError) Unwrap() []error { return []error{e.Kafka, e.Cause} }
 

@@ -1,0 +1,55 @@
+package metadata
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type publisherMetrics struct {
+	version   prometheus.Gauge
+	outage    prometheus.Gauge
+	regressed prometheus.Gauge
+	loads     prometheus.Histogram
+}
+
+func newPublisherMetrics(reg prometheus.Registerer) publisherMetrics {
+	f := promauto.With(reg)
+	return publisherMetrics{
+		version: f.NewGauge(prometheus.GaugeOpts{
+			Name: "varve_metadata_image_version",
+			Help: "Version of the metadata image that this broker serves.",
+		}),
+		outage: f.NewGauge(prometheus.GaugeOpts{
+			Name: "varve_metadata_outage",
+			Help: "1 while the metadata database cannot be reached.",
+		}),
+		regressed: f.NewGauge(prometheus.GaugeOpts{
+			Name: "varve_metadata_regressed",
+			Help: "1 while the metadata database shows an older state than this broker has applied, or another cluster.",
+		}),
+		loads: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "varve_metadata_snapshot_duration_seconds",
+			Help:    "Time to read a snapshot of the metadata.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 12),
+		}),
+	}
+}
+
+type nodeMetrics struct {
+	controller prometheus.Gauge
+	fenced     prometheus.Gauge
+}
+
+func newNodeMetrics(reg prometheus.Registerer) nodeMetrics {
+	f := promauto.With(reg)
+	return nodeMetrics{
+		controller: f.NewGauge(prometheus.GaugeOpts{
+			Name: "varve_metadata_controller",
+			Help: "1 while this broker is the controller.",
+		}),
+		fenced: f.NewGauge(prometheus.GaugeOpts{
+			Name: "varve_metadata_fenced",
+			Help: "1 while this broker is not an active member of the cluster.",
+		}),
+	}
+}
