@@ -39,6 +39,6 @@ func handleApiVersions(_ context.Context, s *Server, r *request) reply {
 	resp.FinalizedFeatures = []kmsg.ApiVersionsResponseFinalizedFeature{
 		{Name: "metadata.version", MinVersionLevel: metadataVersion, MaxVersionLevel: metadataVersion},
 	}
-	resp.FinalizedFeaturesEpoch = s.cfg.Image().Version
+	resp.FinalizedFeaturesEpoch = max(s.cfg.Image().Version, 0)
 	return answer(resp)
 }
