@@ -29,7 +29,6 @@ type conn struct {
 	nc       net.Conn
 	in       *bufio.Reader
 	answers  answers
-	listener listener
 	host     string
 	clientID string // of the last request: most connections have only one, so it is copied once
 	idle     time.Duration
@@ -172,7 +171,7 @@ func (c *conn) decode(x *exchange) error {
 	}
 	x.correlationID = h.correlationID
 	x.flexible = body.IsFlexible()
-	x.request = &request{Request: body, clientID: c.clientID, clientHost: c.host, listener: c.listener}
+	x.request = &request{Request: body, clientID: c.clientID, clientHost: c.host}
 	return decodeBody(body, h.body, x.api.alias)
 }
 

@@ -22,10 +22,9 @@ type api struct {
 // A request is one decoded request. Its record bytes (and with api.alias its strings) alias the frame, which lives until the reply has
 // been written; releasing it is the connection's business.
 type request struct {
-	kmsg.Request          // decoded body, version set
-	clientID     string   // empty when null
-	clientHost   string   // peer address without port
-	listener     listener // where it came in, for advertised addresses
+	kmsg.Request        // decoded body, version set
+	clientID     string // empty when null
+	clientHost   string // peer address without port
 }
 
 // A reply is what a handler answers: now (message or writer), later (wait), or never (none).

@@ -32,11 +32,6 @@ const (
 	acceptPause = 50 * time.Millisecond
 )
 
-// listener is the listener of a connection and what it advertises.
-type listener struct {
-	name string
-}
-
 // Config of a Server. Broker, Image and Logger are required; a room that is nil makes the APIs that need it fail.
 type Config struct {
 	Self       metadata.BrokerID
