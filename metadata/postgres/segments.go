@@ -163,7 +163,7 @@ func (s *Store) SegmentsToDelete(ctx context.Context, grace, intentGrace time.Du
 				changed_at = CASE state WHEN 0 THEN clock_timestamp() ELSE changed_at END,
 				reason = CASE state WHEN 0 THEN 'upload given up' ELSE reason END
 			WHERE segment_id IN (SELECT segment_id FROM remote_segment
-				WHERE (state = 2 AND changed_at <= clock_timestamp() - $1 OR state = 0 AND changed_at <= clock_timestamp() - $2)
+				WHERE (state = 2 AND changed_at <= clock_timestamp() - $1::interval OR state = 0 AND changed_at <= clock_timestamp() - $2::interval)
 					AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
 				ORDER BY changed_at LIMIT $3 FOR UPDATE SKIP LOCKED)
 			RETURNING `+segmentColumns, grace, intentGrace, limit, claimTime)
