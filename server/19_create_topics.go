@@ -22,6 +22,8 @@ const (
 	adminTimeout = 30 * time.Second
 )
 
+var errExcessive = refuse(kerr.PolicyViolation, "Excessively large number of partitions per request.")
+
 // TopicStore changes topics, each call one transaction. Index i of a result belongs to item i; failures of items are *kerr.Error values.
 type TopicStore interface {
 	CreateTopics(ctx context.Context, topics []metadata.NewTopic, validateOnly bool) ([]metadata.CreatedTopic, error)
@@ -121,13 +123,19 @@ type topicPlan struct {
 	image      *metadata.Image
 	broker     *config.Broker
 	duplicates map[string]bool // names that the request has more than once; false: reported already
+	metric     map[string]string
+	excessive  bool // more topics than one request may make
 	partitions int
 	topics     []metadata.NewTopic // those without a failure, in the order of the request
 	failed     map[string]error
 }
 
 func newTopicPlan(im *metadata.Image, b *config.Broker, topics []kmsg.CreateTopicsRequestTopic) *topicPlan {
-	p := &topicPlan{image: im, broker: b, duplicates: map[string]bool{}, failed: map[string]error{}}
+	p := &topicPlan{image: im, broker: b, duplicates: map[string]bool{}, failed: map[string]error{},
+		metric: make(map[string]string, len(im.ByName)), excessive: len(topics) > maxTopicPartitions}
+	for name := range im.ByName {
+		p.metric[metricName(name)] = name
+	}
 	seen := make(map[string]bool, len(topics))
 	for _, t := range topics {
 		if seen[t.Topic] {
@@ -159,7 +167,10 @@ func (p *topicPlan) add(t kmsg.CreateTopicsRequestTopic) (at kmsg.CreateTopicsRe
 
 // plan checks one topic in Kafka's order: name, configuration, assignment or counts.
 func (p *topicPlan) plan(t kmsg.CreateTopicsRequestTopic) (n metadata.NewTopic, err error) {
-	if err := checkNewTopicName(p.image, t.Topic); err != nil {
+	if p.excessive {
+		return n, errExcessive
+	}
+	if err := checkNewTopicName(p.image, p.metric, t.Topic); err != nil {
 		return n, err
 	}
 	n.Name, n.Configs = t.Topic, make(map[string]string, len(t.Configs))
@@ -181,7 +192,7 @@ func (p *topicPlan) plan(t kmsg.CreateTopicsRequestTopic) (n metadata.NewTopic, 
 		return n, err
 	}
 	if p.partitions += len(n.Assignment); p.partitions > maxTopicPartitions {
-		return n, refuse(kerr.PolicyViolation, "Excessively large number of partitions per request.")
+		return n, errExcessive
 	}
 	return n, nil
 }
@@ -201,7 +212,7 @@ func (p *topicPlan) place(t kmsg.CreateTopicsRequestTopic) ([][]metadata.BrokerI
 	case partitions <= 0:
 		return nil, refuse(kerr.InvalidPartitions, "Number of partitions was set to an invalid non-positive value.")
 	case partitions > maxTopicPartitions:
-		return nil, refuse(kerr.PolicyViolation, "Excessively large number of partitions per request.")
+		return nil, errExcessive
 	case int(replicas) > len(p.image.Brokers):
 		return nil, refuse(kerr.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): The target replication factor of %d "+
 			"cannot be reached because only %d broker(s) are registered.", replicas, replicas, len(p.image.Brokers))

@@ -57,7 +57,7 @@ func (s *Server) addPartitions(ctx context.Context, t kmsg.CreatePartitionsReque
 	case added < 0:
 		return refuse(kerr.InvalidPartitions, "The topic %s currently has %d partition(s); %d would not be an increase.", t.Topic, now, t.Count)
 	case added > maxTopicPartitions:
-		return refuse(kerr.PolicyViolation, "Excessively large number of partitions per request.")
+		return errExcessive
 	}
 	factor := len(topic.Partitions[0].Replicas)
 	assignment, err := placeNewPartitions(im, t, added, factor, now)

@@ -42,8 +42,8 @@ func notTopicRune(r rune) bool {
 }
 
 // checkNewTopicName adds what holds for names of topics to create: not reserved, not taken, and no collision with another topic in
-// metric names, where '.' becomes '_'.
-func checkNewTopicName(im *metadata.Image, name string) error {
+// metric names, where '.' becomes '_'. metricNames maps the metric name of every topic there is to its name.
+func checkNewTopicName(im *metadata.Image, metricNames map[string]string, name string) error {
 	if err := checkTopicName(name); err != nil {
 		return err
 	}
@@ -53,14 +53,11 @@ func checkNewTopicName(im *metadata.Image, name string) error {
 	if im.ByName[name] != nil {
 		return refuse(kerr.TopicAlreadyExists, "Topic '%s' already exists.", name)
 	}
-	if !strings.ContainsAny(name, "._") {
-		return nil
-	}
-	metric := strings.ReplaceAll(name, ".", "_")
-	for other := range im.ByName {
-		if len(other) == len(name) && strings.ReplaceAll(other, ".", "_") == metric {
-			return refuse(kerr.InvalidTopicException, "Topic '%s' collides with existing topic: %s", name, other)
-		}
+	if other, taken := metricNames[metricName(name)]; taken {
+		return refuse(kerr.InvalidTopicException, "Topic '%s' collides with existing topic: %s", name, other)
 	}
 	return nil
 }
+
+// metricName is what a topic is called in the names of Kafka's metrics.
+func metricName(topic string) string { return strings.ReplaceAll(topic, ".", "_") }
