@@ -1,10 +1,12 @@
 // Package testpg gives tests a real Postgres: one server per test process, started by the first test that asks, with
 // the migrations applied once to a template database; each test gets a copy of it that is dropped when the test ends.
-// The server's files are in a temporary directory; it ends with the process.
+// The server's files are in a temporary directory; it ends with the process. A package whose TestMain runs
+// Main(m) leaves no trace of it; else the next test process removes what is left.
 package testpg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -26,20 +28,19 @@ const (
 	timeout  = 2 * time.Minute // generous: the first start may fetch Postgres
 )
 
-// shared is the server of this process. Nobody stops it in order: it dies with the process, and the next process
-// removes what it left.
+// shared is the server of this process.
 var shared = sync.OnceValues(func() (*pgserver.Server, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	sweep()
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("%s%d", dirPrefix, os.Getpid()))
-	if err := os.RemoveAll(dir); err != nil {
+	if err := os.RemoveAll(sharedDir()); err != nil {
 		return nil, err
 	}
-	s, err := pgserver.Start(ctx, pgserver.Options{Dir: dir, NoSync: true})
+	s, err := pgserver.Start(ctx, pgserver.Options{Dir: sharedDir(), NoSync: true})
 	if err != nil {
 		return nil, err
 	}
+	running.Store(s)
 	if err := admin(ctx, s, "CREATE DATABASE "+template); err != nil {
 		return nil, err
 	}
@@ -48,6 +49,33 @@ var shared = sync.OnceValues(func() (*pgserver.Server, error) {
 	}
 	return s, nil
 })
+
+// running is the shared server once it runs.
+var running atomic.Pointer[pgserver.Server]
+
+func sharedDir() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("%s%d", dirPrefix, os.Getpid()))
+}
+
+// Runner runs the tests of a package, then stops the shared server. It is what goleak.VerifyTestMain takes.
+type Runner struct{ m *testing.M }
+
+// Main returns the Runner of m, for TestMain.
+func Main(m *testing.M) Runner { return Runner{m} }
+
+// Run runs the tests and returns the exit code.
+func (r Runner) Run() int {
+	code := r.m.Run()
+	s := running.Load()
+	if s == nil {
+		return code
+	}
+	if err := errors.Join(s.Stop(), os.RemoveAll(sharedDir())); err != nil {
+		fmt.Fprintln(os.Stderr, "stop the tests' Postgres:", err)
+		return max(code, 1)
+	}
+	return code
+}
 
 var databases atomic.Int64
 

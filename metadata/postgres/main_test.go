@@ -5,11 +5,15 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.uber.org/goleak"
 
 	"varve/internal/testpg"
 	"varve/metadata"
 	"varve/metadata/postgres"
 )
+
+// No goroutine of a Store, a Publisher or a Node outlives its Close or Run.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testpg.Main(m)) }
 
 // open returns a Store on a database of its own.
 func open(t *testing.T) *postgres.Store {

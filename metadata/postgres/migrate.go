@@ -30,6 +30,11 @@ func Migrate(ctx context.Context, url, direction string) (version int, err error
 	if err := db.PingContext(ctx); err != nil {
 		return 0, fmt.Errorf("connect to the metadata database: %w", err)
 	}
+	unlock, err := lockMigrations(ctx, db)
+	if err != nil {
+		return 0, fmt.Errorf("migrate: wait for another migration to end: %w", err)
+	}
+	defer unlock()
 	m, err := newMigrator(db)
 	if err != nil {
 		return 0, fmt.Errorf("migrate: %w", err)
@@ -57,6 +62,26 @@ func Migrate(ctx context.Context, url, direction string) (version int, err error
 		return 0, nil
 	}
 	return int(v), err
+}
+
+// migrationLock is the advisory lock of Migrate. The number has no meaning.
+const migrationLock = 0x76617276_0002
+
+// lockMigrations waits until no other Migrate works on the database. golang-migrate's own lock does not cover mend,
+// which must not take a migration that is going on for one that was interrupted.
+func lockMigrations(ctx context.Context, db *sql.DB) (unlock func(), err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, int64(migrationLock)); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return func() {
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(migrationLock))
+		_ = conn.Close()
+	}, nil
 }
 
 func newMigrator(db *sql.DB) (*migrate.Migrate, error) {

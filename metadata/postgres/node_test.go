@@ -90,6 +90,7 @@ func TestNodeComesBackAtOnce(t *testing.T) {
 
 // Postgres goes away for longer than a session and comes back: nobody is fenced, the image stays, work goes on.
 func TestNodeSurvivesOutage(t *testing.T) {
+	t.Parallel()
 	pg := testpg.Server(t)
 	b := newBroker(1)
 	m := startMember(t, pg.URL(), b.Registration)

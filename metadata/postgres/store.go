@@ -16,8 +16,8 @@ const (
 	defaultMaxConns = 4 // decisions 23
 
 	connectTimeout   = 2 * time.Second
-	leaseTimeout     = 2 * time.Second  // of a heartbeat or a renewal, below the controller's lease
-	operationTimeout = 10 * time.Second // of any other method, retries included
+	leaseTimeout     = 2 * time.Second // of a heartbeat or a renewal, below the controller's lease
+	operationTimeout = 6 * time.Second // of any other method, retries included
 )
 
 // sessionSettings keep a paused or slow broker from holding a row lock: milliseconds, except the name.
