@@ -1,0 +1,43 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// CorruptionError says that a local file does not hold what it should. It is a KAFKA_STORAGE_ERROR to clients.
+type CorruptionError struct {
+	Path     string
+	Position int64 // byte in the file, -1: the file as a whole
+	Offset   int64 // the first offset concerned, -1: unknown
+	Reason   string
+}
+
+func (e *CorruptionError) Error() string {
+	return fmt.Sprintf("%s: corrupt at byte %d (offset %d): %s; restart the broker without its clean-shutdown marker to recover the log, or remove the replica's directory to copy it again",
+		e.Path, e.Position, e.Offset, e.Reason)
+}
+
+// Unwrap makes it a KAFKA_STORAGE_ERROR.
+func (e *CorruptionError) Unwrap() error { return kerr.KafkaStorageError }
+
+// errDropped tells a reader that a segment went while it looked at it: it takes the newest view and tries again.
+var errDropped = errors.New("segment dropped")
+
+var errClosed = fmt.Errorf("%w: the log is closed", kerr.KafkaStorageError)
+
+func storageError(doing string, err error) error {
+	return fmt.Errorf("%w: %s: %w", kerr.KafkaStorageError, doing, err)
+}
+
+// noSpace reports whether a write failed for want of space: nothing is wrong with the disk.
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
+
+func (e *offsetError) Error() string {
+	return fmt.Sprintf("%v: %s has local offsets [%d, %d], not %d", kerr.OffsetOutOfRange, e.name, e.start, e.end, e.offset)
+}
