@@ -43,7 +43,7 @@ func (l *Log) Append(b record.Batch, leaderEpoch int32, now time.Time) (Appended
 	if _, err := active.writable(); err != nil {
 		return Appended{}, err
 	}
-	if l.rollDue(active, 0, b, now) {
+	if l.rollDue(active, active.size(), active.w.firstTimestamp, b, now) {
 		if err := l.roll(base, now); err != nil {
 			return Appended{}, err
 		}
@@ -97,7 +97,7 @@ func (l *Log) replicatedRun(batches []byte, now time.Time) (run, rest []byte, er
 	cfg := l.cfg.Load()
 	room := min(cfg.maxOffsetEntries()-offsets, cfg.maxTimeEntries()-times)
 	end := active.end()
-	size := 0
+	size, first := 0, active.w.firstTimestamp
 	for rest = batches; len(rest) > 0; {
 		b, next, err := record.Split(rest)
 		if err == nil {
@@ -109,8 +109,11 @@ func (l *Log) replicatedRun(batches []byte, now time.Time) (run, rest []byte, er
 			}
 			return nil, nil, err
 		}
-		if size > 0 && (room <= 0 || b.Control()) || l.rollDue(active, int64(size), b, now) {
+		if size > 0 && (room <= 0 || b.Control()) || l.rollDue(active, active.size()+int64(size), first, b, now) {
 			break
+		}
+		if active.size() == 0 && size == 0 {
+			first = b.MaxTimestamp()
 		}
 		l.epochs.assign(b.LeaderEpoch(), b.BaseOffset())
 		end = b.LastOffset() + 1

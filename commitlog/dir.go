@@ -341,7 +341,11 @@ func (l *Log) finish() error {
 	l.setDurable(end, generation)
 	active := l.view.Load().active()
 	if x := active.mem.Load(); x != nil { // else nothing was appended since a clean start
-		active.seal(x, end, l.producers.encode())
+		var snapshot []byte
+		if active.size() > 0 { // else the one at its base is the one at the end
+			snapshot = l.producers.encode()
+		}
+		active.seal(x, end, snapshot)
 	}
 	for _, s := range l.view.Load().segments {
 		if err := l.finishSeal(s); err != nil { // those that found the disk full, and the active one below

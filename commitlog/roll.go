@@ -8,11 +8,11 @@ import (
 	"varve/commitlog/record"
 )
 
-// rollDue decides by Kafka's rules (LogSegment.shouldRoll) whether b has to go into a new segment when pending bytes go into s before it.
-// REQUIRES: the writer, and s.writable before.
-func (l *Log) rollDue(s *segment, pending int64, b record.Batch, now time.Time) bool {
+// rollDue decides by Kafka's rules (LogSegment.shouldRoll) whether b has to go into a new segment than s, which has size bytes
+// (and perhaps more to be written before b) and whose first batch has the max timestamp first, -1 for none. REQUIRES: the writer, and
+// s.writable before.
+func (l *Log) rollDue(s *segment, size, first int64, b record.Batch, now time.Time) bool {
 	cfg := l.cfg.Load()
-	size := s.size() + pending
 	if size > cfg.SegmentBytes-int64(len(b)) || size > math.MaxInt32-int64(len(b)) {
 		return size > 0 // an oversized batch gets a segment of its own
 	}
@@ -22,19 +22,19 @@ func (l *Log) rollDue(s *segment, pending int64, b record.Batch, now time.Time) 
 	if size == 0 {
 		return false
 	}
-	if s.waited(b, now) > cfg.SegmentAge-s.w.jitter {
+	if waited(s.w.created, first, b, now) > cfg.SegmentAge-s.w.jitter {
 		return true
 	}
 	offsets, times := s.mem.Load().entries()
 	return offsets >= cfg.maxOffsetEntries() || times >= cfg.maxTimeEntries()
 }
 
-// waited is how long the segment has waited to be rolled: by the timestamps of its first and of the incoming batch, or by the clock.
-func (s *segment) waited(b record.Batch, now time.Time) time.Duration {
-	if s.w.firstTimestamp >= 0 {
-		return time.Duration(min(b.MaxTimestamp()-s.w.firstTimestamp, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
+// waited is how long a segment has waited to be rolled: by the timestamps of its first and of the incoming batch, or by the clock.
+func waited(created time.Time, first int64, b record.Batch, now time.Time) time.Duration {
+	if first >= 0 {
+		return time.Duration(min(b.MaxTimestamp()-first, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 	}
-	return now.Sub(s.w.created)
+	return now.Sub(created)
 }
 
 // Roll (W) seals the active segment if it is not empty.

@@ -34,7 +34,9 @@ func (l *Log) OffsetForTimestamp(ts, upTo int64) (TimestampOffset, bool, error) 
 	})
 }
 
-// MaxTimestamp finds the first record that has the greatest timestamp below upTo.
+// MaxTimestamp finds the first record that has the greatest timestamp in [LocalStart, upTo). Kafka looks at the whole log: it answers
+// nothing when the greatest timestamp lies above upTo, which on a busy log is most of the time, and a record below the log start when all
+// above it is deleted. Neither helps anybody.
 func (l *Log) MaxTimestamp(upTo int64) (TimestampOffset, bool, error) {
 	return l.lookup(func(v *view) (found TimestampOffset, ok bool, err error) {
 		start := l.localStart(v)
