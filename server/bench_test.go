@@ -50,7 +50,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 }
 
 // swapProduce serves Produce with handle, whether or not its own file is there.
-func swapProduce(b *testing.B, handle func(context.Context, *Server, *request) reply) {
+func swapProduce(b testing.TB, handle func(context.Context, *Server, *request) reply) {
 	key := int16(kmsg.Produce)
 	old := registry[key]
 	registry[key] = &api{key: kmsg.Produce, min: 0, max: 12, served: 3, alias: true, handle: handle}

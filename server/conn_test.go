@@ -292,6 +292,68 @@ func TestIdleAndMaxConnections(t *testing.T) {
 	ask[*kmsg.MetadataResponse](dial(t, addr), kmsg.NewPtrMetadataRequest(), 12)
 }
 
+// TestMaxConnectionsPerIP: one peer cannot take all connections.
+func TestMaxConnectionsPerIP(t *testing.T) {
+	b := newBroker(t, map[string]string{"max.connections.per.ip": "2"})
+	s, addr := startServer(t, Config{Broker: func() *config.Broker { return b }})
+	p1, p2 := dial(t, addr), dial(t, addr)
+	ask[*kmsg.MetadataResponse](p1, kmsg.NewPtrMetadataRequest(), 12)
+	ask[*kmsg.MetadataResponse](p2, kmsg.NewPtrMetadataRequest(), 12)
+	dial(t, addr).closed()
+	p1.conn.Close()
+	eventually(t, "a place", func() bool { return metric(t, s, "kafka_server_socket_server_metrics_connection_count") == 1 })
+	ask[*kmsg.MetadataResponse](dial(t, addr), kmsg.NewPtrMetadataRequest(), 12)
+}
+
+// TestFrameLivesUntilAnswered: what a waiting request holds (names and records are slices of a pooled frame) stays what the client sent,
+// while other requests of this and other connections come and go in the same pool.
+func TestFrameLivesUntilAnswered(t *testing.T) {
+	const waiting, passing = 20, 200
+	release := make(chan struct{})
+	broken := make(chan string, waiting+2*passing)
+	swapProduce(t, func(_ context.Context, _ *Server, r *request) reply {
+		req := r.Request.(*kmsg.ProduceRequest)
+		check := func() reply {
+			topic := req.Topics[0]
+			if want := bytes.Repeat([]byte(topic.Topic[:1]), 1<<10); !bytes.Equal(topic.Partitions[0].Records, want) {
+				broken <- topic.Topic
+			}
+			return answer(req.ResponseKind())
+		}
+		if req.Topics[0].Topic != "waits" {
+			return check()
+		}
+		return later(func(context.Context) reply {
+			<-release
+			return check()
+		})
+	})
+	_, addr := startServer(t, Config{})
+	produce := func(topic string) *kmsg.ProduceRequest {
+		req := produceOf(topic, 0)
+		req.Topics[0].Partitions[0].Records = bytes.Repeat([]byte(topic[:1]), 1<<10)
+		return req
+	}
+	slow, fast := dial(t, addr), dial(t, addr)
+	var corrs []int32
+	for range waiting {
+		corrs = append(corrs, slow.send(produce("waits")))
+	}
+	for range passing {
+		req := produce("other")
+		fast.receive(req, fast.send(req))
+	}
+	close(release)
+	for _, corr := range corrs {
+		slow.receive(produce("waits"), corr)
+	}
+	select {
+	case topic := <-broken:
+		t.Fatalf("a request for %q holds the bytes of another one", topic)
+	default:
+	}
+}
+
 // TestApiVersionsGolden replays what Kafka 4.3.1 answers to versions it does not serve and to a bad name, byte for byte.
 func TestApiVersionsGolden(t *testing.T) {
 	_, addr := startServer(t, Config{})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"strconv"
 	"sync"
@@ -73,6 +74,7 @@ type Server struct {
 	mu struct {
 		sync.Mutex
 		conns map[*conn]struct{}
+		hosts map[string]int // connections by peer address
 	}
 }
 
@@ -83,7 +85,7 @@ func New(cfg Config) *Server {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.producerIDs = newProducerIDs(cfg.Store)
-	s.mu.conns = map[*conn]struct{}{}
+	s.mu.conns, s.mu.hosts = map[*conn]struct{}{}, map[string]int{}
 	return s
 }
 
@@ -145,29 +147,37 @@ func (s *Server) newConn(ctx context.Context, nc net.Conn) *conn {
 	if err != nil {
 		host = nc.RemoteAddr().String()
 	}
-	c := &conn{server: s, nc: nc, in: bufio.NewReaderSize(nc, readBuffer), host: host, idle: defaultIdle,
+	c := &conn{server: s, nc: nc, in: bufio.NewReaderSize(nc, readBuffer), host: host,
+		idle:  time.Duration(setting(b, "connections.max.idle.ms", defaultIdle.Milliseconds())) * time.Millisecond,
 		limit: int(b.SocketRequestMaxBytes), slots: make(chan struct{}, maxInFlight)}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if c.limit <= 0 {
 		c.limit = defaultRequestBytes
 	}
-	if v, set := b.Value("connections.max.idle.ms"); set {
-		if ms, err := strconv.ParseInt(v, 10, 64); err == nil && ms > 0 {
-			c.idle = time.Duration(ms) * time.Millisecond
-		}
-	}
 	c.answers.server, c.answers.nc, c.answers.out, c.answers.timeout = s, nc, newConnWriter(nc), c.idle
 	return c
 }
 
-// admit registers c, unless there are max.connections already.
+// setting reads a positive whole number of the broker's configuration.
+func setting(b *config.Broker, name string, otherwise int64) int64 {
+	if v, set := b.Value(name); set {
+		if n, err := strconv.ParseInt(v, 10, 64); err == nil && n > 0 {
+			return n
+		}
+	}
+	return otherwise
+}
+
+// admit registers c, unless there are max.connections already, or max.connections.per.ip of its peer.
 func (s *Server) admit(c *conn, mine map[*conn]struct{}) bool {
-	limit := int(s.cfg.Broker().MaxConnections)
+	b := s.cfg.Broker()
+	limit, perHost := int(b.MaxConnections), int(setting(b, "max.connections.per.ip", math.MaxInt32))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if limit > 0 && len(s.mu.conns) >= limit {
+	if limit > 0 && len(s.mu.conns) >= limit || s.mu.hosts[c.host] >= perHost {
 		return false
 	}
+	s.mu.hosts[c.host]++
 	s.mu.conns[c], mine[c] = struct{}{}, struct{}{}
 	s.metrics.connections.Set(float64(len(s.mu.conns)))
 	return true
@@ -178,6 +188,9 @@ func (s *Server) forget(c *conn, mine map[*conn]struct{}) {
 	defer s.mu.Unlock()
 	delete(s.mu.conns, c)
 	delete(mine, c)
+	if s.mu.hosts[c.host]--; s.mu.hosts[c.host] == 0 {
+		delete(s.mu.hosts, c.host)
+	}
 	s.metrics.connections.Set(float64(len(s.mu.conns)))
 }
 
