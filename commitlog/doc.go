@@ -34,7 +34,8 @@
 //
 //  1. Offsets below Durable survive a power loss (durability fsync): the .log was synced, and before it the names in its directory and the
 //     leader epochs of its batches.
-//  2. A sealed segment that has an .index has all its bytes on disk: the .log is synced before its .index is written.
+//  2. The .index of a sealed segment, and the .snapshot at its end, are written when its .log is durable. So a gap before a segment is what
+//     compaction left if there is a snapshot at its base, and otherwise a loss.
 //  3. The published end of a log never covers bytes that are not written, indexed, and taken into the producer state.
 //  4. After a failed fsync or write the Dir is failed: nothing is written or synced again, reads go on. A full disk is
 //     no failure: the append is refused, what was written of it is cut off, and the log takes appends when there is space.

@@ -230,7 +230,6 @@ func (s *segment) findEnd(size int64) (bool, error) {
 
 // hold makes s the active segment of a log that was just opened or truncated: its file stays open.
 func (l *Log) hold(s *segment, now time.Time) error {
-	s.tail.cache = l.dir.tails
 	l.activate(s, now)
 	s.w.firstAppend = time.UnixMilli(s.modified.Load())
 	s.sealing.done = false
@@ -249,7 +248,8 @@ func (l *Log) hold(s *segment, now time.Time) error {
 }
 
 // recover scans a segment, cuts it behind its last valid batch, and makes its indexes, epochs and producer state anew. state is that at the
-// segment's base, and after it that at its end. next is the base of the segment that follows, -1 without one. sound: nothing was cut.
+// segment's base, and after it that at its end. next is the base of the segment that follows, -1 without one. sound: nothing was cut, and nothing is missing before
+// next. A gap there is what compaction left only if the producer snapshot at next exists: it is written when all of the segment is durable.
 func (l *Log) recover(s *segment, state *producers, next int64) (sound bool, err error) {
 	file, err := s.acquire()
 	if err != nil {
@@ -283,11 +283,15 @@ func (l *Log) recover(s *segment, state *producers, next int64) (sound bool, err
 		return false, err
 	}
 	s.publish(end, pos)
-	if sound = pos == size; sound && next >= 0 {
-		s.seal(x, next, state.encode())
-		return true, l.finishSeal(s)
+	if pos < size || next < 0 {
+		return pos == size, nil
 	}
-	return sound, nil
+	if end < next && !l.dir.fs.Exists(segmentPath(l.path, next, snapshotSuffix)) {
+		l.dir.logger.Warn("log cut where records are missing before the next segment", "path", s.path(logSuffix), "offset", end, "next", next)
+		return false, nil
+	}
+	s.seal(x, next, state.encode())
+	return true, l.finishSeal(s)
 }
 
 // replay takes every valid batch of a segment into its index, the epochs and the producer state, and returns where they end.

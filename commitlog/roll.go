@@ -75,6 +75,11 @@ func (l *Log) roll(base int64, now time.Time) error {
 		return old.drop()
 	}
 	old.seal(x, base, l.producers.encode())
+	if base > old.end() { // what compaction left out: without the snapshot, recovery would take the gap for a loss
+		if err := l.finishSeal(old); err != nil {
+			return err
+		}
+	}
 	l.sync.mu.Lock()
 	l.sync.mu.rolled = append(l.sync.mu.rolled, old)
 	l.sync.mu.Unlock()
@@ -121,5 +126,7 @@ func (l *Log) activate(s *segment, now time.Time) {
 	if j := min(cfg.SegmentJitter, cfg.SegmentAge); j > 0 {
 		s.w.jitter = rand.N(j)
 	}
-	s.tail.cache = l.dir.tails
+	if l.dir.tails.limit > 0 {
+		s.tail.cache = l.dir.tails
+	}
 }

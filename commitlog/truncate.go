@@ -32,6 +32,12 @@ func (l *Log) TruncateTo(offset int64) error {
 			return err
 		}
 	}
+	if err := l.removeSnapshots(func(at int64) bool { return at >= offset }); err != nil {
+		return err
+	}
+	if err := l.unseal(v.segments[keep]); err != nil {
+		return err
+	}
 	s, err := l.cutSegment(v, keep, offset)
 	if err != nil {
 		return err
@@ -40,20 +46,28 @@ func (l *Log) TruncateTo(offset int64) error {
 	end := s.end()
 	l.cutDurable(end, false)
 	l.epochs.truncateFromEnd(end)
-	if err := l.removeSnapshots(func(at int64) bool { return at > end }); err != nil {
-		return err
-	}
 	state, err := l.producersAt(end, time.Now())
 	if err != nil {
 		return err
 	}
 	l.producers.replace(state)
 	l.firstUnstable.Store(l.producers.firstOpen())
+	l.dir.syncer.enqueue(l)
+	return nil
+}
+
+// unseal removes the index files of a segment that is about to be cut, for good and together with the segments that were dropped: an .index
+// says that its .log is complete.
+func (l *Log) unseal(s *segment) error {
+	for _, suffix := range []string{indexSuffix, timeSuffix} {
+		if err := l.dir.fs.Remove(s.path(suffix)); err != nil {
+			return storageError("truncating", err)
+		}
+	}
 	if err := l.dir.fs.SyncDir(l.path); err != nil {
 		l.dir.fail(storageError("syncing a directory", err))
 		return l.dir.failure()
 	}
-	l.dir.syncer.enqueue(l)
 	return nil
 }
 
@@ -93,7 +107,9 @@ func (l *Log) cutSegment(v *view, i int, offset int64) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = file.Truncate(pos)
+	if err = file.Truncate(pos); err == nil {
+		err = file.Sync() // else a crash could bring the old records back under the leader epochs of new ones
+	}
 	old.release()
 	if err != nil {
 		l.dir.fail(storageError("truncating", err))
@@ -103,11 +119,6 @@ func (l *Log) cutSegment(v *view, i int, offset int64) (*segment, error) {
 		defer old.release() // the log's own hold on what was the active segment
 	}
 	old.retire()
-	for _, suffix := range []string{indexSuffix, timeSuffix} { // an .index says that its .log is complete
-		if err := l.dir.fs.Remove(old.path(suffix)); err != nil {
-			return nil, storageError("truncating", err)
-		}
-	}
 	s := newSegment(l.dir.fs, l.path, old.base)
 	if err := l.reindex(s, pos, end); err != nil {
 		return nil, err
