@@ -14,7 +14,7 @@ const (
 	// checkpointInterval is how often the checkpoints of a Dir are written (log.flush.offset.checkpoint.interval.ms).
 	checkpointInterval = 60 * time.Second
 	// keeperRetry is how long the keeper waits after the disk was full.
-	keeperRetry = 5 * time.Second
+	keeperRetry = time.Second
 )
 
 // keeper is the goroutine of a Dir that does what nobody waits for: it writes the indexes and snapshots of sealed segments, removes
@@ -27,6 +27,7 @@ type keeper struct {
 		sync.Mutex
 		seals   []sealTask
 		removes []removeTask
+		syncs   []*Log // to be given to the syncer again, once
 		closed  bool
 	}
 }
@@ -61,6 +62,25 @@ func (k *keeper) remove(path string, due time.Time) {
 	k.nudge()
 }
 
+// syncLater has the syncer look at l again after a while.
+func (k *keeper) syncLater(l *Log) {
+	k.mu.Lock()
+	k.mu.syncs = append(k.mu.syncs, l)
+	k.mu.Unlock()
+	k.nudge()
+}
+
+// resync gives the syncer what it could not do when the disk was full.
+func (k *keeper) resync() {
+	k.mu.Lock()
+	syncs := k.mu.syncs
+	k.mu.syncs = nil
+	k.mu.Unlock()
+	for _, l := range syncs {
+		k.d.syncer.enqueue(l)
+	}
+}
+
 func (k *keeper) nudge() {
 	select {
 	case k.wake <- struct{}{}:
@@ -78,6 +98,7 @@ func (k *keeper) run() {
 		select {
 		case <-k.wake:
 		case <-retry.C:
+			k.resync()
 		case <-checkpoint.C:
 			if err := k.d.writeCheckpoints(); err != nil {
 				k.d.logger.Warn("checkpoints are not written", "dir", k.d.path, "error", err)
@@ -97,7 +118,7 @@ func (k *keeper) run() {
 // nextLocked returns when there is something to do again if nobody asks.
 func (k *keeper) nextLocked(now time.Time) time.Duration {
 	next := time.Hour
-	if len(k.mu.seals) > 0 {
+	if len(k.mu.seals)+len(k.mu.syncs) > 0 {
 		next = keeperRetry
 	}
 	for _, r := range k.mu.removes {

@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"errors"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,6 +112,10 @@ func (s *syncer) commit(l *Log) {
 	if errors.Is(err, errDropped) {
 		return // truncated or removed meanwhile; whoever did it queued the log again if anything is left
 	}
+	if err != nil && noSpace(err) { // nothing is lost: it becomes durable when there is space
+		s.d.keeper.syncLater(l)
+		return
+	}
 	if err != nil {
 		s.d.fail(err)
 		return
@@ -140,18 +145,13 @@ func (l *Log) persist() (end int64, generation int, err error) {
 	l.sync.mu.Unlock()
 	active := l.view.Load().active()
 	end = active.end() // sampled first: a segment that is rolled after this is in rolled when it is taken below
+	if err := l.persistEpochs(); err != nil {
+		return 0, 0, err
+	}
 	l.sync.mu.Lock()
 	rolled, newNames := l.sync.mu.rolled, l.sync.mu.newNames
 	l.sync.mu.rolled, l.sync.mu.newNames = nil, false
 	l.sync.mu.Unlock()
-	if entries, dirty := l.epochs.takeDirty(); dirty {
-		if err := l.dir.fs.WriteFile(l.epochsPath(), encodeEpochs(entries), false); err != nil {
-			if !noSpace(err) || l.dir.durability == Fsync {
-				return 0, 0, storageError("writing leader epochs", err)
-			}
-		}
-		newNames = true
-	}
 	if l.dir.durability == Async {
 		return end, generation, nil
 	}
@@ -166,6 +166,23 @@ func (l *Log) persist() (end int64, generation int, err error) {
 		}
 	}
 	return end, generation, active.sync()
+}
+
+// persistEpochs writes leader-epoch-checkpoint if it is out of date. The name is made durable with the other new ones.
+func (l *Log) persistEpochs() error {
+	entries, dirty := l.epochs.takeDirty()
+	if !dirty {
+		return nil
+	}
+	if err := l.dir.fs.WriteFile(l.epochsPath(), encodeEpochs(entries), false); err != nil {
+		l.epochs.markDirty()
+		if l.closed.Load() && errors.Is(err, fs.ErrNotExist) {
+			return errDropped
+		}
+		return storageError("writing leader epochs", err)
+	}
+	l.newNames()
+	return nil
 }
 
 // sync makes the bytes of the .log durable.
