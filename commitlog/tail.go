@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -33,7 +34,8 @@ func (c *chunk) sealedLen() int { return int(c.len.Load()) }
 
 func (c *chunk) release() {
 	if c.refs.Add(-1) == 0 {
-		chunkPools[c.class].Put(&c.buf)
+		buf := c.buf
+		chunkPools[c.class].Put(&buf)
 	}
 }
 
@@ -85,6 +87,9 @@ func (t *tail) collect(pos, end int64, h *holding) bool {
 			return false
 		}
 		c := t.mu.chunks[i]
+		if pos < c.base || pos >= c.base+c.len.Load() {
+			return false // one in between is being evicted
+		}
 		to := min(end, c.base+c.len.Load())
 		c.refs.Add(1)
 		h.chunks = append(h.chunks, c)
@@ -100,6 +105,9 @@ func (t *tail) append(pos int64, b []byte) {
 		return
 	}
 	c := t.last()
+	if c != nil {
+		defer c.release()
+	}
 	if c != nil && c.base+int64(c.n) != pos { // something was too large in between
 		t.clear()
 		c = nil
@@ -119,19 +127,24 @@ func (t *tail) append(pos int64, b []byte) {
 		if c = t.cache.grow(t, class, pos); c == nil {
 			return
 		}
+		defer c.release()
 	}
 	copy(c.buf[c.n:], b)
 	c.n += len(b)
 	c.len.Store(int64(c.n))
 }
 
+// last acquires the newest chunk: another log's growth may evict it at any moment.
 func (t *tail) last() *chunk {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n := len(t.mu.chunks); n > 0 {
-		return t.mu.chunks[n-1]
+	n := len(t.mu.chunks)
+	if n == 0 {
+		return nil
 	}
-	return nil
+	c := t.mu.chunks[n-1]
+	c.refs.Add(1)
+	return c
 }
 
 // clear forgets all chunks.
@@ -153,13 +166,12 @@ func (t *tail) drop() {
 	t.clear()
 }
 
-// remove takes c, the oldest, out of the tail. A tail that was cleared meanwhile has it no longer.
+// remove takes c out of the tail. A tail that was cleared meanwhile has it no longer.
 func (t *tail) remove(c *chunk) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.mu.chunks) > 0 && t.mu.chunks[0] == c {
-		t.mu.chunks[0] = nil
-		t.mu.chunks = t.mu.chunks[1:]
+	if i := slices.Index(t.mu.chunks, c); i >= 0 {
+		t.mu.chunks = slices.Delete(t.mu.chunks, i, i+1)
 	}
 }
 
@@ -173,7 +185,7 @@ type tailCache struct {
 	}
 }
 
-// grow gives t a new chunk at pos and makes room for it.
+// grow gives t a new chunk at pos, acquired for the caller, and makes room for it.
 func (k *tailCache) grow(t *tail, class int, pos int64) *chunk {
 	c := &chunk{owner: t, base: pos, class: class}
 	if buf, ok := chunkPools[class].Get().(*[]byte); ok {
@@ -181,7 +193,7 @@ func (k *tailCache) grow(t *tail, class int, pos int64) *chunk {
 	} else {
 		c.buf = make([]byte, chunkSizes[class])
 	}
-	c.refs.Store(1)
+	c.refs.Store(2) // the tail's and the caller's
 	t.mu.Lock()
 	if t.mu.dropped {
 		t.mu.Unlock()
