@@ -1,6 +1,9 @@
 package commitlog
 
 import (
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,5 +116,46 @@ func BenchmarkRead(b *testing.B) {
 				s.Release()
 			}
 		})
+	}
+}
+
+// BenchmarkAcknowledge has one producer per log that waits for its append to be durable before it sends the next.
+func BenchmarkAcknowledge(b *testing.B) {
+	for _, logs := range []int{1, 8, 64} {
+		for _, whole := range []bool{false, true} {
+			b.Run(fmt.Sprintf("logs=%d/syncfs=%v", logs, whole), func(b *testing.B) {
+				d := openDir(b, b.TempDir(), DirOptions{NodeID: 1})
+				if !whole {
+					d.syncer.cost.from = 0
+				}
+				type client struct {
+					l    *Log
+					wake chan struct{}
+				}
+				clients := make([]client, logs)
+				for i := range clients {
+					wake := make(chan struct{}, 1)
+					l, err := d.OpenLog(fmt.Sprintf("topic-%d", i), testTopic, DefaultConfig(), func(int64) { wake <- struct{}{} })
+					if err != nil {
+						b.Fatal(err)
+					}
+					clients[i] = client{l, wake}
+				}
+				var wg sync.WaitGroup
+				var left atomic.Int64
+				left.Store(int64(b.N))
+				b.ResetTimer()
+				for _, c := range clients {
+					wg.Go(func() {
+						batch := plain(10, 1600000000000)
+						for left.Add(-1) >= 0 {
+							mustAppend(b, c.l, batch, 1)
+							<-c.wake
+						}
+					})
+				}
+				wg.Wait()
+			})
+		}
 	}
 }

@@ -27,6 +27,9 @@ func (e *CorruptionError) Unwrap() error { return kerr.KafkaStorageError }
 // errDropped tells a reader that a segment went while it looked at it: it takes the newest view and tries again.
 var errDropped = errors.New("segment dropped")
 
+// errDiskFull tells the syncer that a file could not be written, which is no reason to distrust the disk. A failed sync is never this.
+var errDiskFull = errors.New("disk full")
+
 var errClosed = fmt.Errorf("%w: the log is closed", kerr.KafkaStorageError)
 
 func storageError(doing string, err error) error {

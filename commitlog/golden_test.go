@@ -164,13 +164,13 @@ func compareServed(t *testing.T, l *Log, folder string) {
 
 // goldenRecord is a line of read_*.jsonl.
 type goldenRecord struct {
-	Offset        int64          `json:"offset"`
-	Timestamp     int64          `json:"timestamp"`
-	TimestampType string         `json:"timestamp_type"`
-	LeaderEpoch   int32          `json:"leader_epoch"`
-	Key           *string        `json:"key"`
-	Value         *string        `json:"value"`
-	Headers       [][2]*string   `json:"headers"` // key in plain text, value
+	Offset        int64        `json:"offset"`
+	Timestamp     int64        `json:"timestamp"`
+	TimestampType string       `json:"timestamp_type"`
+	LeaderEpoch   int32        `json:"leader_epoch"`
+	Key           *string      `json:"key"`
+	Value         *string      `json:"value"`
+	Headers       [][2]*string `json:"headers"` // key in plain text, value
 }
 
 func jsonLines[T any](t *testing.T, path string) (out []T) {

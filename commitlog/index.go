@@ -86,17 +86,6 @@ func (x *index) timeFloor(ts int64) int64 {
 	return int64(binary.BigEndian.Uint32(x.times[(i-1)*timeEntrySize+8:]))
 }
 
-// lastTime returns the last time entry.
-func (x *index) lastTime() (ts, rel int64, ok bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	if len(x.times) < timeEntrySize {
-		return -1, 0, false
-	}
-	e := x.times[len(x.times)-timeEntrySize:]
-	return int64(binary.BigEndian.Uint64(e)), int64(binary.BigEndian.Uint32(e[8:])), true
-}
-
 // searchFile finds the last of n entries of a sorted index file whose key is at most target, or -1. key decodes one entry.
 func searchFile(r io.ReaderAt, n, entrySize int, target int64, key func([]byte) int64) (entry [timeEntrySize]byte, i int, err error) {
 	var probe [timeEntrySize]byte

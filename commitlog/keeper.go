@@ -176,7 +176,10 @@ func (l *Log) finishSeal(s *segment) error {
 	if x == nil {
 		return nil // it was never in memory: the files are from before
 	}
-	if err := s.sync(); err != nil { // an .index says that its .log is complete
+	if err := s.sync(); errors.Is(err, errDropped) {
+		return nil // on its way out
+	} else if err != nil { // an .index says that its .log is complete
+		l.dir.fail(err) // whatever the reason: a sync is not tried again
 		return err
 	}
 	if err := s.writeIndexes(x); err != nil {

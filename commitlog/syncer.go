@@ -2,14 +2,20 @@ package commitlog
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"varve/internal/vfs"
 )
 
-// syncWorkers is how many files of a Dir are made durable at the same time (docs/design/0001-group-commit.md).
-const syncWorkers = 8
+// See docs/design/0001-group-commit.md for the measurements behind these.
+const (
+	syncWorkers = 8 // files of a Dir that are made durable at the same time
+	wholeFrom   = 8 // dirty logs from which making the whole file system durable may be quicker
+)
 
 // syncer is the group commit of a Dir: one goroutine that drains the set of logs with news, makes their files durable, publishes their
 // durable ends and tells their owners. Appends during a sync join the next one. While nothing waits it makes no system call.
@@ -23,10 +29,15 @@ type syncer struct {
 		closed bool
 	}
 	told bool // Failed was called
+	cost syncCost
 }
 
 func newSyncer(d *Dir) *syncer {
-	return &syncer{d: d, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	s := &syncer{d: d, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	if vfs.SyncAllReports() {
+		s.cost.from = wholeFrom
+	}
+	return s
 }
 
 // enqueue says that l has something to make durable.
@@ -84,9 +95,13 @@ func (s *syncer) round(dirty []*Log) {
 		return
 	}
 	start := time.Now()
-	if len(dirty) == 1 {
+	whole := s.d.durability == Fsync && s.cost.wholeIsQuicker(len(dirty))
+	switch {
+	case whole:
+		s.commitAll(dirty)
+	case len(dirty) == 1:
 		s.commit(dirty[0])
-	} else {
+	default:
 		var next atomic.Int64
 		var wg sync.WaitGroup
 		for range min(len(dirty), syncWorkers) {
@@ -98,7 +113,9 @@ func (s *syncer) round(dirty []*Log) {
 		}
 		wg.Wait()
 	}
-	s.d.metrics.syncSeconds.Observe(time.Since(start).Seconds())
+	took := time.Since(start)
+	s.cost.learn(whole, len(dirty), took)
+	s.d.metrics.syncSeconds.Observe(took.Seconds())
 	s.d.metrics.syncLogs.Observe(float64(len(dirty)))
 }
 
@@ -109,10 +126,40 @@ func (s *syncer) commit(l *Log) {
 		return // never again: pages of a failed fsync may count as clean
 	}
 	end, generation, err := l.persist()
+	s.conclude(l, end, generation, err)
+}
+
+// commitAll makes all of the logs durable with one system call.
+func (s *syncer) commitAll(dirty []*Log) {
+	samples := make([]syncSample, len(dirty))
+	for i, l := range dirty {
+		l.sync.queued.Store(false)
+		samples[i] = l.sample()
+	}
+	if s.d.failure() != nil {
+		return
+	}
+	s.d.mu.Lock()
+	s.d.mu.newNames = false
+	s.d.mu.Unlock()
+	err := s.d.lockFile.SyncAll()
+	if err != nil {
+		err = storageError("syncing "+s.d.path, err)
+	}
+	for i, l := range dirty {
+		if err != nil {
+			samples[i].err = err
+		}
+		s.conclude(l, samples[i].end, samples[i].generation, samples[i].err)
+	}
+}
+
+// conclude publishes what became durable, or deals with why it did not.
+func (s *syncer) conclude(l *Log, end int64, generation int, err error) {
 	if errors.Is(err, errDropped) {
 		return // truncated or removed meanwhile; whoever did it queued the log again if anything is left
 	}
-	if err != nil && noSpace(err) { // nothing is lost: it becomes durable when there is space
+	if errors.Is(err, errDiskFull) { // nothing is lost: it becomes durable when there is space
 		s.d.keeper.syncLater(l)
 		return
 	}
@@ -138,34 +185,50 @@ func (s *syncer) tellFailure() {
 	}
 }
 
-// persist makes everything durable that the log has at this moment and returns where that ends. Only the syncer calls it, and Close.
-func (l *Log) persist() (end int64, generation int, err error) {
+// syncSample is what a log has at one moment: whatever has to be made durable before end may be published.
+type syncSample struct {
+	end        int64
+	generation int
+	rolled     []*segment
+	active     *segment
+	newNames   bool
+	err        error
+}
+
+// sample takes what the log has to make durable. Only the syncer calls it, and who opens or closes the log.
+func (l *Log) sample() (s syncSample) {
 	l.sync.mu.Lock()
-	generation = l.sync.mu.generation
+	s.generation = l.sync.mu.generation
 	l.sync.mu.Unlock()
-	active := l.view.Load().active()
-	end = active.end() // sampled first: a segment that is rolled after this is in rolled when it is taken below
-	if err := l.persistEpochs(); err != nil {
-		return 0, 0, err
+	s.active = l.view.Load().active()
+	s.end = s.active.end() // first: a segment that is rolled after this is in rolled when it is taken below
+	if s.err = l.persistEpochs(); s.err != nil {
+		return s
 	}
 	l.sync.mu.Lock()
-	rolled, newNames := l.sync.mu.rolled, l.sync.mu.newNames
+	defer l.sync.mu.Unlock()
+	s.rolled, s.newNames = l.sync.mu.rolled, l.sync.mu.newNames
 	l.sync.mu.rolled, l.sync.mu.newNames = nil, false
-	l.sync.mu.Unlock()
-	if l.dir.durability == Async {
-		return end, generation, nil
+	return s
+}
+
+// persist makes everything durable that the log has at this moment and returns where that ends.
+func (l *Log) persist() (end int64, generation int, err error) {
+	s := l.sample()
+	if s.err != nil || l.dir.durability == Async {
+		return s.end, s.generation, s.err
 	}
-	if newNames {
+	if s.newNames {
 		if err := l.dir.syncNames(l); err != nil {
 			return 0, 0, err
 		}
 	}
-	for _, s := range rolled {
-		if err := s.sync(); err != nil && !errors.Is(err, errDropped) {
+	for _, rolled := range s.rolled {
+		if err := rolled.sync(); err != nil && !errors.Is(err, errDropped) {
 			return 0, 0, err
 		}
 	}
-	return end, generation, active.sync()
+	return s.end, s.generation, s.active.sync()
 }
 
 // persistEpochs writes leader-epoch-checkpoint if it is out of date. The name is made durable with the other new ones.
@@ -178,6 +241,9 @@ func (l *Log) persistEpochs() error {
 		l.epochs.markDirty()
 		if l.closed.Load() && errors.Is(err, fs.ErrNotExist) {
 			return errDropped
+		}
+		if noSpace(err) {
+			return fmt.Errorf("%w: %w", errDiskFull, err)
 		}
 		return storageError("writing leader epochs", err)
 	}
@@ -196,4 +262,37 @@ func (s *segment) sync() error {
 		return storageError("syncing "+s.path(logSuffix), err)
 	}
 	return nil
+}
+
+// syncCost learns which way of syncing is quicker. What others have written to the same file system makes syncing all of it slow.
+type syncCost struct {
+	each, whole float64 // seconds per log in parallel, and for all: moving averages, 0 for unknown
+	from        int     // dirty logs from which it may be quicker, 0: never (the kernel would not tell of errors)
+}
+
+// wholeIsQuicker decides for n dirty logs.
+func (c *syncCost) wholeIsQuicker(n int) bool {
+	return c.from > 0 && n >= c.from && c.whole < c.each*float64(n)
+}
+
+// learn takes in a round. The way not taken slowly looks better, so that it gets another chance.
+func (c *syncCost) learn(whole bool, n int, took time.Duration) {
+	const weight, hope = 0.1, 0.99
+	average := func(old, now float64) float64 {
+		if old == 0 {
+			return now
+		}
+		return old + weight*(now-old)
+	}
+	switch {
+	case whole:
+		c.whole = average(c.whole, took.Seconds())
+	case n > 1:
+		c.each = average(c.each, took.Seconds()/float64(n))
+	case c.each == 0:
+		c.each = took.Seconds()
+	}
+	if !whole && n >= wholeFrom {
+		c.whole *= hope
+	}
 }

@@ -92,6 +92,10 @@ func (j *Journal) find(root *node, path string) (parent *node, name string, at *
 }
 
 func (j *Journal) apply(root *node, op Op) error {
+	if op.Kind == SyncAll {
+		root.syncAll()
+		return nil
+	}
 	parent, name, at := j.find(root, op.Path)
 	switch op.Kind {
 	case Create, Mkdir:
@@ -126,6 +130,14 @@ func (j *Journal) apply(root *node, op Op) error {
 		at.unsynced = append(at.unsynced, op)
 	}
 	return nil
+}
+
+func (n *node) syncAll() {
+	n.durable = maps.Clone(n.children)
+	n.synced, n.unsynced = slices.Clone(n.data), nil
+	for _, child := range n.children {
+		child.syncAll()
+	}
 }
 
 // play applies a truncation, or the first n bytes of a write.
