@@ -116,14 +116,7 @@ func TestLeasesDoNotQueueBehindWork(t *testing.T) {
 	for range 8 {
 		wg.Go(func() { _ = s.AlterConfigs(t.Context(), metadata.ConfigResource{Topic: "flights"}, nil, false) })
 	}
-	watch := connect(t, url)
-	await(t, "work waits", func() bool {
-		var waiting int
-		if err := watch.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`).Scan(&waiting); err != nil {
-			t.Fatal(err)
-		}
-		return waiting >= 3
-	})
+	awaitWaiting(t, url, 3)
 	started := time.Now()
 	b.beat(t, s, time.Minute)
 	if took := time.Since(started); took > time.Second {

@@ -183,13 +183,7 @@ func TestCommitHoldsTheFence(t *testing.T) {
 	seg := newSegment(tp, 0, 10)
 	errc := make(chan error, 1)
 	go func() { errc <- s.AddIntent(t.Context(), seg) }()
-	await(t, "the intent waits for the lock", func() bool {
-		var waiting int
-		if err := other.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted`).Scan(&waiting); err != nil {
-			t.Fatal(err)
-		}
-		return waiting > 0
-	})
+	awaitWaiting(t, url, 1)
 	exec(t, other, `COMMIT`)
 	wantKafka(t, <-errc, kerr.FencedLeaderEpoch)
 }

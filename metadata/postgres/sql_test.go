@@ -42,3 +42,18 @@ func wantKafka(t *testing.T, err error, want *kerr.Error) {
 		t.Errorf("got %v, want %v", err, want)
 	}
 }
+
+// awaitWaiting waits until n connections to the test's database wait for locks.
+func awaitWaiting(t *testing.T, url string, n int) {
+	t.Helper()
+	conn := connect(t, url)
+	await(t, "connections wait for locks", func() bool {
+		var waiting int
+		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE wait_event_type = 'Lock' AND datname = current_database()`).Scan(&waiting)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return waiting >= n
+	})
+}
