@@ -41,15 +41,17 @@ type Dir struct {
 	tails  *tailCache
 	broken atomic.Pointer[error]
 
+	parent   sync.Mutex  // held while the directory's names are made durable
+	newNames atomic.Bool // partition directories were made or renamed
+
 	checkpoints sync.Mutex // one writer of checkpoints at a time
 	written     struct{ recovery, start []byte }
 
 	mu struct {
 		sync.Mutex
-		names    map[string]struct{}
-		logs     map[string]*Log
-		newNames bool // partition directories were made or renamed
-		closed   bool
+		names  map[string]struct{}
+		logs   map[string]*Log
+		closed bool
 	}
 }
 
@@ -194,9 +196,7 @@ func (d *Dir) prepare(l *Log) (fresh bool, err error) {
 	if err := d.fs.Mkdir(l.path); err != nil {
 		return false, storageError("making a log", err)
 	}
-	d.mu.Lock()
-	d.mu.newNames = true
-	d.mu.Unlock()
+	d.newNames.Store(true)
 	return true, d.name(l)
 }
 
@@ -219,11 +219,10 @@ func (d *Dir) syncNames(l *Log) error {
 		}
 		return storageError("syncing a directory", err)
 	}
-	d.mu.Lock()
-	newNames := d.mu.newNames
-	d.mu.newNames = false
-	d.mu.Unlock()
-	if !newNames {
+	// Whoever finds that somebody else is at it waits for him: his own directory may be among the new ones.
+	d.parent.Lock()
+	defer d.parent.Unlock()
+	if !d.newNames.Swap(false) {
 		return nil
 	}
 	if err := d.fs.SyncDir(d.path); err != nil {
@@ -238,7 +237,6 @@ func (d *Dir) Remove(l *Log) error {
 	d.mu.Lock()
 	delete(d.mu.logs, l.name)
 	delete(d.mu.names, l.name)
-	d.mu.newNames = true
 	d.mu.Unlock()
 	l.letGo()
 	gone := fmt.Sprintf("%s.%s%s", l.path, hexID(uuid.New()), deletedDir)

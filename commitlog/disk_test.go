@@ -3,6 +3,7 @@ package commitlog
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -49,14 +50,12 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestTornWriteIsCutOff fills a real file system's last bytes: half of a batch gets written.
+// TestTornWriteIsCutOff has half of a batch written before the disk is full.
 func TestTornWriteIsCutOff(t *testing.T) {
-	torn := false
-	var hook func(op vfs.Op) error
-	disk := vfs.Hooked(func(op vfs.Op) error { return hook(op) })
+	var torn atomic.Bool
 	raw := vfs.OS()
-	hook = func(op vfs.Op) error {
-		if op.Kind != vfs.Write || !torn {
+	disk := vfs.Hooked(func(op vfs.Op) error {
+		if !torn.Load() || op.Kind != vfs.Write || !strings.HasSuffix(op.Path, logSuffix) {
 			return nil
 		}
 		f, err := raw.OpenWrite(op.Path)
@@ -65,17 +64,16 @@ func TestTornWriteIsCutOff(t *testing.T) {
 		}
 		_, err = f.WriteAt(op.Data[:len(op.Data)/2], op.Offset)
 		return errors.Join(err, f.Close(), syscall.ENOSPC)
-	}
-	path := t.TempDir()
-	d := openDir(t, path, DirOptions{NodeID: 1, FS: disk})
+	})
+	d := openDir(t, t.TempDir(), DirOptions{NodeID: 1, FS: disk})
 	l := openLog(t, d, "topic-0", DefaultConfig())
 	mustAppend(t, l, plain(5, 1), 1)
 	size := l.Size()
-	torn = true
+	torn.Store(true)
 	if _, err := l.Append(plain(5, 1), 1, time.Now()); !errors.Is(err, kerr.KafkaStorageError) {
 		t.Fatalf("append: %v", err)
 	}
-	torn = false
+	torn.Store(false)
 	info, err := raw.Stat(segmentPath(l.path, 0, logSuffix))
 	if err != nil || info.Size() != size {
 		t.Fatalf("%d bytes in the file, %d in the log, %v", info.Size(), size, err)

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 )
 
 // The files beside the partitions that say whose directory this is and how it was left.
@@ -33,9 +32,7 @@ func (d *Dir) lock() error {
 	if err != nil {
 		return storageError("locking", err)
 	}
-	// A lock of the open file description: it excludes POSIX locks of other processes and a second Dir in this one.
-	how := unix.Flock_t{Type: unix.F_WRLCK, Whence: 0}
-	if err := unix.FcntlFlock(file.OS().Fd(), unix.F_OFD_SETLK, &how); err != nil {
+	if err := file.TryLock(); err != nil {
 		return errors.Join(fmt.Errorf("%s: another process uses this log directory: %w", path, err), file.Close())
 	}
 	d.lockFile = file

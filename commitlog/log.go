@@ -27,6 +27,7 @@ type Log struct {
 	clean         atomic.Bool // closed, with all files complete
 	producers     producers
 	epochs        epochCache
+	epochFile     sync.Mutex // held while leader-epoch-checkpoint is written
 
 	// The writer's own.
 	w struct {

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -111,7 +112,7 @@ func (l *Log) createSegment(base int64, now time.Time) (*segment, error) {
 		return nil, storageError("creating a segment", err)
 	}
 	if err := file.Truncate(0); err != nil { // a leftover that recovery would have removed
-		return nil, storageError("creating a segment", err)
+		return nil, storageError("creating a segment", errors.Join(err, file.Close()))
 	}
 	s.mu.file, s.mu.refs = file, 1
 	s.mem.Store(&index{})

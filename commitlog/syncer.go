@@ -139,9 +139,7 @@ func (s *syncer) commitAll(dirty []*Log) {
 	if s.d.failure() != nil {
 		return
 	}
-	s.d.mu.Lock()
-	s.d.mu.newNames = false
-	s.d.mu.Unlock()
+	s.d.newNames.Store(false)
 	err := s.d.lockFile.SyncAll()
 	if err != nil {
 		err = storageError("syncing "+s.d.path, err)
@@ -168,8 +166,8 @@ func (s *syncer) conclude(l *Log, end int64, generation int, err error) {
 		return
 	}
 	l.setDurable(end, generation)
-	if l.grown != nil && l.told.Swap(l.Durable()) != l.Durable() {
-		l.grown(l.Durable())
+	if now := l.Durable(); l.grown != nil && l.told.Swap(now) != now {
+		l.grown(now)
 	}
 }
 
@@ -233,6 +231,8 @@ func (l *Log) persist() (end int64, generation int, err error) {
 
 // persistEpochs writes leader-epoch-checkpoint if it is out of date. The name is made durable with the other new ones.
 func (l *Log) persistEpochs() error {
+	l.epochFile.Lock()
+	defer l.epochFile.Unlock()
 	entries, dirty := l.epochs.takeDirty()
 	if !dirty {
 		return nil

@@ -16,6 +16,7 @@ func (l *Log) TruncateTo(offset int64) error {
 	}
 	if offset >= l.End() {
 		l.epochs.truncateFromEnd(max(offset, l.End()))
+		l.dir.syncer.enqueue(l)
 		return nil
 	}
 	v := l.view.Load()
@@ -204,11 +205,8 @@ func (l *Log) restartAt(offset int64, epochs []EpochEntry, snapshot []byte) erro
 	l.view.Store(v.with(s))
 	l.cutDurable(offset, true)
 	l.told.Store(offset)
-	if entries, dirty := l.epochs.takeDirty(); dirty {
-		if err := l.dir.fs.WriteFile(l.epochsPath(), encodeEpochs(entries), false); err != nil {
-			l.epochs.markDirty()
-			return storageError("writing leader epochs", err)
-		}
+	if err := l.persistEpochs(); err != nil {
+		return storageError("resetting", err)
 	}
 	if err := l.dir.fs.SyncDir(l.path); err != nil {
 		l.dir.fail(storageError("syncing a directory", err))

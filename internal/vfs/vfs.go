@@ -157,6 +157,14 @@ func control(file *os.File, what string, f func(fd int) error) error {
 	return err
 }
 
+// TryLock takes an exclusive lock on the file, or fails at once. It excludes the POSIX locks of other processes and a second File in this
+// one, and ends with Close or the process.
+func (f *File) TryLock() error {
+	return control(f.os, "lock", func(fd int) error {
+		return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+	})
+}
+
 // Size returns the size in bytes.
 func (f *File) Size() (int64, error) {
 	info, err := f.os.Stat()
