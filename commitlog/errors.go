@@ -16,6 +16,7 @@ type CorruptionError struct {
 	Reason   string
 }
 
+// Error says where, why, and what to do.
 func (e *CorruptionError) Error() string {
 	return fmt.Sprintf("%s: corrupt at byte %d (offset %d): %s; restart the broker without its clean-shutdown marker to recover the log, or remove the replica's directory to copy it again",
 		e.Path, e.Position, e.Offset, e.Reason)
@@ -41,6 +42,7 @@ func noSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
+// Error says which offsets there are.
 func (e *offsetError) Error() string {
 	return fmt.Sprintf("%v: %s has local offsets [%d, %d], not %d", kerr.OffsetOutOfRange, e.name, e.start, e.end, e.offset)
 }

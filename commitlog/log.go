@@ -50,15 +50,32 @@ type syncState struct {
 	published atomic.Int64 // = mu.durable, for readers
 }
 
-func (l *Log) Name() string               { return l.name }            // "topic-0"
-func (l *Log) TopicID() uuid.UUID         { return l.topicID }         // as partition.metadata holds it
-func (l *Log) LogStart() int64            { return l.logStart.Load() } // global log start offset as last set
-func (l *Log) End() int64                 { return l.view.Load().end() }
-func (l *Log) Durable() int64             { return l.sync.published.Load() } // durable end offset
-func (l *Log) Config() Config             { return *l.cfg.Load() }
-func (l *Log) Producers() []ProducerInfo  { return l.producers.info() }  // by id
-func (l *Log) Epochs() []EpochEntry       { return l.epochs.all() }      // ascending; a copy
-func (l *Log) EpochAt(offset int64) int32 { return l.epochs.at(offset) } // leader epoch of offset, -1 when unknown
+// Name returns the partition directory's name, "topic-0".
+func (l *Log) Name() string { return l.name }
+
+// TopicID returns the topic id that partition.metadata holds.
+func (l *Log) TopicID() uuid.UUID { return l.topicID }
+
+// Config returns the configuration as last set.
+func (l *Log) Config() Config { return *l.cfg.Load() }
+
+// LogStart returns the global log start offset as last set; it counts both tiers.
+func (l *Log) LogStart() int64 { return l.logStart.Load() }
+
+// End returns the log end offset: that of the next record.
+func (l *Log) End() int64 { return l.view.Load().end() }
+
+// Durable returns the durable end offset: what lies below survives a power loss (durability fsync).
+func (l *Log) Durable() int64 { return l.sync.published.Load() }
+
+// Producers lists what the log knows of producers, by id (DescribeProducers).
+func (l *Log) Producers() []ProducerInfo { return l.producers.info() }
+
+// Epochs returns a copy of the leader epoch history, ascending.
+func (l *Log) Epochs() []EpochEntry { return l.epochs.all() }
+
+// EpochAt returns the leader epoch of offset, -1 when unknown.
+func (l *Log) EpochAt(offset int64) int32 { return l.epochs.at(offset) }
 
 // LocalStart returns the first offset that the local files serve.
 func (l *Log) LocalStart() int64 { return l.localStart(l.view.Load()) }
@@ -169,6 +186,7 @@ type offsetError struct {
 	offset, start, end int64
 }
 
+// Unwrap makes it an OFFSET_OUT_OF_RANGE.
 func (e *offsetError) Unwrap() error { return kerr.OffsetOutOfRange }
 
 // newNames is told that names in the partition's directory changed: they have to be durable before data is.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -124,6 +125,13 @@ func marker(id int64, epoch int16, commit bool, coordinatorEpoch int32) record.B
 	return record.NewMarker(id, epoch, record.Marker{Commit: commit, CoordinatorEpoch: coordinatorEpoch}, future)
 }
 
+func checkAborted(t *testing.T, l *Log, when string, from, upTo int64, want []AbortedTxn) {
+	t.Helper()
+	if got, err := l.Aborted(from, upTo); err != nil || !slices.Equal(got, want) {
+		t.Fatalf("%s: aborted in [%d, %d): %+v, %v; not %+v", when, from, upTo, got, err, want)
+	}
+}
+
 // TestTransactions interleaves three producers and checks the first unstable offset and the aborted transactions, then again after a restart,
 // after a crash, and after the marker is truncated away.
 func TestTransactions(t *testing.T) {
@@ -164,20 +172,11 @@ func TestTransactions(t *testing.T) {
 	want := []AbortedTxn{{1, 0, 4, 2}, {2, 2, 7, 5}}
 	check := func(when string) {
 		t.Helper()
-		for _, c := range []struct {
-			from, upTo int64
-			want       []AbortedTxn
-		}{{0, 13, want}, {0, 1, want[:1]}, {5, 13, want[1:]}, {8, 13, nil}, {4, 5, want}} {
-			got, err := l.Aborted(c.from, c.upTo)
-			if err != nil || len(got) != len(c.want) {
-				t.Fatalf("%s: aborted in [%d, %d): %+v, %v; not %+v", when, c.from, c.upTo, got, err, c.want)
-			}
-			for i := range got {
-				if got[i] != c.want[i] {
-					t.Fatalf("%s: aborted in [%d, %d): %+v, not %+v", when, c.from, c.upTo, got, c.want)
-				}
-			}
-		}
+		checkAborted(t, l, when, 0, 13, want)
+		checkAborted(t, l, when, 0, 1, want[:1])
+		checkAborted(t, l, when, 5, 13, want[1:])
+		checkAborted(t, l, when, 8, 13, nil)
+		checkAborted(t, l, when, 4, 5, want)
 		unstable(11)
 	}
 	check("live")

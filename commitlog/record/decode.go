@@ -64,6 +64,7 @@ type gzipDecoder struct {
 
 var gzipPool = sync.Pool{New: func() any { return new(gzipDecoder) }}
 
+// Read decompresses as io.Reader.
 func (d *gzipDecoder) Read(p []byte) (int, error) { return d.z.Read(p) }
 
 func (d *gzipDecoder) release() {
@@ -78,6 +79,7 @@ type lz4Decoder struct {
 
 var lz4Pool = sync.Pool{New: func() any { return &lz4Decoder{z: lz4.NewReader(nil)} }}
 
+// Read decompresses as io.Reader.
 func (d *lz4Decoder) Read(p []byte) (int, error) { return d.z.Read(p) }
 
 func (d *lz4Decoder) release() {
@@ -120,9 +122,9 @@ func openZstd(data []byte, maxBytes int64) (decoder, error) {
 	return d, nil
 }
 
+// Read decompresses as io.Reader.
 func (d *zstdDecoder) Read(p []byte) (int, error) {
-	n, err := d.z.Read(p)
-	return n, err
+	return d.z.Read(p)
 }
 
 func (d *zstdDecoder) release() {
@@ -180,6 +182,7 @@ func (d *snappyDecoder) release() {
 	}
 }
 
+// Read decompresses as io.Reader.
 func (d *snappyDecoder) Read(p []byte) (int, error) {
 	for d.pos == len(d.block) {
 		if len(d.data) == 0 {
