@@ -2,7 +2,6 @@ package vfs
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -114,7 +113,7 @@ func (f *File) Sync() error {
 	if err := f.fs.see(Op{Kind: Sync, Path: f.path}); err != nil {
 		return err
 	}
-	return control(f.os, "fdatasync", unix.Fdatasync)
+	return control(f.os, "fdatasync", fdatasync)
 }
 
 // SyncAll makes everything on the file system of f durable, names included (syncfs). f should stay open from one call to the next: only then
@@ -123,18 +122,7 @@ func (f *File) SyncAll() error {
 	if err := f.fs.see(Op{Kind: SyncAll, Path: f.path}); err != nil {
 		return err
 	}
-	return control(f.os, "syncfs", unix.Syncfs)
-}
-
-// SyncAllReports reports whether the kernel tells of failed writes in SyncAll: Linux 5.8 and later.
-func SyncAllReports() bool {
-	var name unix.Utsname
-	if unix.Uname(&name) != nil {
-		return false
-	}
-	var major, minor int
-	n, _ := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor)
-	return n == 2 && (major > 5 || major == 5 && minor >= 8)
+	return control(f.os, "syncfs", syncfs)
 }
 
 // control calls f with the descriptor, which cannot be closed meanwhile.
@@ -160,9 +148,7 @@ func control(file *os.File, what string, f func(fd int) error) error {
 // TryLock takes an exclusive lock on the file, or fails at once. It excludes the POSIX locks of other processes and a second File in this
 // one, and ends with Close or the process.
 func (f *File) TryLock() error {
-	return control(f.os, "lock", func(fd int) error {
-		return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
-	})
+	return control(f.os, "lock", tryLock)
 }
 
 // Size returns the size in bytes.
