@@ -313,14 +313,15 @@ func TestFrameLivesUntilAnswered(t *testing.T) {
 	broken := make(chan string, waiting+2*passing)
 	swapProduce(t, func(_ context.Context, _ *Server, r *request) reply {
 		req := r.Request.(*kmsg.ProduceRequest)
+		name := strings.Clone(req.Topics[0].Topic)
 		check := func() reply {
 			topic := req.Topics[0]
-			if want := bytes.Repeat([]byte(topic.Topic[:1]), 1<<10); !bytes.Equal(topic.Partitions[0].Records, want) {
-				broken <- topic.Topic
+			if want := bytes.Repeat([]byte(name[:1]), 1<<10); topic.Topic != name || !bytes.Equal(topic.Partitions[0].Records, want) {
+				broken <- name
 			}
 			return answer(req.ResponseKind())
 		}
-		if req.Topics[0].Topic != "waits" {
+		if name != "waits" {
 			return check()
 		}
 		return later(func(context.Context) reply {
