@@ -1,7 +1,4 @@
-// Package group coordinates consumer groups.
 package group
-
-// CONTRACT (skeleton). Owner: group room.
 
 import (
 	"context"
@@ -9,14 +6,15 @@ import (
 	"varve/metadata"
 )
 
-// Store persists groups and offsets. Implemented by metadata/postgres. Every write carries the shard's epoch: NOT_COORDINATOR when it is stale.
+// Store persists groups and offsets. Implemented by metadata/postgres. Every write carries the epoch of the shard's
+// owner and fails with NOT_COORDINATOR when it is stale. An error that has a method Unavailable() bool returning true
+// says that the store could not be reached.
 type Store interface {
 	LoadShard(ctx context.Context, shard, epoch int32) ([]metadata.GroupState, error)
 	SaveGroup(ctx context.Context, epoch int32, g metadata.GroupState) error
+	// CommitOffsets stores all of commits or none. Of two commits of one key the later wins.
 	CommitOffsets(ctx context.Context, shard, epoch int32, commits []metadata.OffsetCommit) error
+	// FetchOffsets returns the committed offsets of tps, or all of the group's when tps is nil; what has none is absent.
 	FetchOffsets(ctx context.Context, group string, tps []metadata.TopicPartition) ([]metadata.Offset, error)
 	DeleteGroups(ctx context.Context, epoch, shard int32, groups []string) error
 }
-
-// Coordinator owns the shards that the image assigns to this broker. Its request methods take and return kmsg types and may block.
-type Coordinator struct{}
