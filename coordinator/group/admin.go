@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -104,10 +105,8 @@ func containsFold(list []string, s string) bool {
 func (c *Coordinator) DeleteGroups(ctx context.Context, req *kmsg.DeleteGroupsRequest) *kmsg.DeleteGroupsResponse {
 	resp := kmsg.NewPtrDeleteGroupsResponse()
 	for _, id := range req.Groups {
-		e := deleteEvent{from: c.ticket()}
-		_, err := ask[*kerr.Error](ctx, c, request{group: id, event: e, from: e.from})
 		g := kmsg.NewDeleteGroupsResponseGroup()
-		g.Group, g.ErrorCode = id, codeOf(err)
+		g.Group, g.ErrorCode = id, codeOf(c.deleteGroup(ctx, id, time.Time{}))
 		resp.Groups = append(resp.Groups, g)
 	}
 	return resp

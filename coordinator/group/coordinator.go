@@ -31,8 +31,12 @@ type Config struct {
 	MaxSize               int                    // group.max.size, unlimited
 	OffsetMetadataMax     int                    // offset.metadata.max.bytes, 4096
 	CommitTimeout         time.Duration          // offsets.commit.timeout.ms, 5 s
-	Logger                *slog.Logger           // may be nil
-	Registerer            prometheus.Registerer  // may be nil
+	// OffsetsRetention (offsets.retention.minutes, 7 days) is how long an empty group is kept with its offsets;
+	// RetentionCheckInterval (offsets.retention.check.interval.ms, 10 min) is how often that is looked at.
+	OffsetsRetention       time.Duration
+	RetentionCheckInterval time.Duration
+	Logger                 *slog.Logger          // may be nil
+	Registerer             prometheus.Registerer // may be nil
 }
 
 // Coordinator owns the shards that the image assigns to this broker. Its request methods take and return kmsg types,
@@ -62,6 +66,8 @@ func New(cfg Config) *Coordinator {
 	cfg.MaxSize = cmp.Or(cfg.MaxSize, 1<<31-1)
 	cfg.OffsetMetadataMax = cmp.Or(cfg.OffsetMetadataMax, 4096)
 	cfg.CommitTimeout = cmp.Or(cfg.CommitTimeout, 5*time.Second)
+	cfg.OffsetsRetention = cmp.Or(cfg.OffsetsRetention, 7*24*time.Hour)
+	cfg.RetentionCheckInterval = cmp.Or(cfg.RetentionCheckInterval, 10*time.Minute)
 	c := &Coordinator{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), probes: make(chan struct{}, 1),
 		rules: rules{minSession: cfg.MinSession, maxSession: cfg.MaxSession, initialDelay: cfg.InitialRebalanceDelay, maxSize: cfg.MaxSize}}
 	if c.log == nil {
@@ -73,6 +79,7 @@ func New(cfg Config) *Coordinator {
 		c.work.Go(c.shards[i].run)
 	}
 	c.work.Go(c.watch)
+	c.work.Go(c.expire)
 	return c
 }
 

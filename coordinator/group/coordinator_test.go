@@ -357,6 +357,52 @@ func membersOf(t *testing.T, c *Coordinator, group string) int {
 	return n
 }
 
+// An empty group is forgotten with its offsets after the retention time; one that is used, or has members, stays.
+func TestExpiry(t *testing.T) {
+	h := newHouse(t, testpg.URL(t))
+	const retention = 1500 * time.Millisecond
+	c := h.start(t, 1, func(cfg *Config) { cfg.OffsetsRetention, cfg.RetentionCheckInterval = retention, 20*time.Millisecond })
+	c.Apply(h.assign(t))
+	joinAlone(t, c, "busy")
+	commit := func(group string, partition int32) bool {
+		return commitCode(c.OffsetCommit(t.Context(), commitRequest(group, "", -1, partition, 5))) == 0
+	}
+	eventually(t, "the shards to load", func() bool { return commit("idle", 0) && commit("used", 0) })
+	eventually(t, "the idle group to expire", func() bool {
+		if !commit("used", 1) {
+			t.Error("a group that is used cannot be committed to")
+		}
+		return len(fetched(t, c, "idle")) == 0
+	})
+	// The first offset of "used" is as old: the group's offsets go together.
+	if got := fetched(t, c, "used"); len(got) != 2 {
+		t.Errorf("offsets of a group that is used: %v", got)
+	}
+	if n := membersOf(t, c, "busy"); n != 1 {
+		t.Errorf("%d members", n)
+	}
+}
+
+func TestExpired(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	at := func(age time.Duration) metadata.Offset { return metadata.Offset{CommittedAt: now.Add(-age)} }
+	for _, c := range []struct {
+		name    string
+		empty   time.Duration
+		offsets []metadata.Offset
+		want    bool
+	}{
+		{"long empty, old offsets", 2 * time.Hour, []metadata.Offset{at(time.Hour), at(3 * time.Hour)}, true},
+		{"exactly so long", time.Hour, nil, true},
+		{"became empty lately", time.Minute, []metadata.Offset{at(3 * time.Hour)}, false},
+		{"committed lately", 2 * time.Hour, []metadata.Offset{at(3 * time.Hour), at(time.Minute)}, false},
+	} {
+		if got := expired(now.Add(-c.empty), c.offsets, time.Hour, now); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
 // A deleted group is gone with its offsets; a group with members is not deleted.
 func TestDeleteGroups(t *testing.T) {
 	h := newHouse(t, testpg.URL(t))

@@ -84,10 +84,11 @@ func (m *machine) drop(x *member) {
 
 // onDelete deletes the group if it is empty. Until Postgres has done so it is dead, and nothing may happen to it.
 func (m *machine) onDelete(e deleteEvent, now time.Time) {
-	switch m.state {
-	case dead:
+	touched := !e.idleSince.IsZero() && (m.since.After(e.idleSince) || m.committed.After(e.idleSince) || len(m.pendingIDs) > 0)
+	switch {
+	case m.state == dead:
 		m.reply(e.from, kerr.CoordinatorNotAvailable)
-	case empty:
+	case m.state == empty && !touched:
 		m.enter(dead, now)
 		m.deleter = e.from
 		m.effects = append(m.effects, removeEffect{})

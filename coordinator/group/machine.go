@@ -79,7 +79,11 @@ type (
 		generation int32
 		newer      bool
 	}
-	deleteEvent struct{ from ticket }
+	// deleteEvent deletes an empty group; with idleSince, only if nothing was committed and nobody left since then.
+	deleteEvent struct {
+		from      ticket
+		idleSince time.Time
+	}
 	// savedEvent is the result of a save effect, deletedEvent that of a remove effect.
 	savedEvent struct {
 		id  int64
@@ -167,6 +171,7 @@ type machine struct {
 
 	state        state
 	since        time.Time // when state was entered
+	committed    time.Time // when a simple consumer last committed
 	fromEmpty    bool      // preparing was entered from empty
 	generation   int32
 	protocolType string

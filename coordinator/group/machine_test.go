@@ -158,7 +158,7 @@ func (s *story) event(t *testing.T, verb string, args []string) {
 	case "leave":
 		s.step("", leaveEvent{from: from, members: []memberRef{{o["id"], optional(o, "instance")}}})
 	case "delete":
-		s.step("", deleteEvent{from})
+		s.step("", deleteEvent{from: from})
 	case "deleted":
 		s.step("", deletedEvent{failure(args, 0)})
 	case "saved":

@@ -8,6 +8,7 @@ import (
 type metrics struct {
 	groups      *prometheus.GaugeVec
 	rebalances  prometheus.Counter
+	expired     prometheus.Counter
 	commits     prometheus.Histogram
 	commitBatch prometheus.Histogram
 }
@@ -20,6 +21,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Groups coordinated by this broker, by state."}, []string{"state"}),
 		rebalances: f.NewCounter(prometheus.CounterOpts{Name: "varve_group_rebalances_total",
 			Help: "Rebalances begun."}),
+		expired: f.NewCounter(prometheus.CounterOpts{Name: "varve_group_expired_total",
+			Help: "Empty groups deleted with their offsets because of offsets.retention.minutes."}),
 		commits: f.NewHistogram(prometheus.HistogramOpts{Name: "varve_group_commit_seconds",
 			Help: "Time from an accepted offset commit to its answer.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 11)}),
 		commitBatch: f.NewHistogram(prometheus.HistogramOpts{Name: "varve_group_commit_batch_offsets",

@@ -106,7 +106,7 @@ func (m *machine) onCommit(e commitEvent, now time.Time) *kerr.Error {
 	case m.state == dead:
 		return kerr.CoordinatorNotAvailable
 	case e.generation < 0 && m.state == empty:
-		m.stored = true
+		m.stored, m.committed = true, now
 		return nil
 	case e.generation < 0 && e.memberID == "" && e.instanceID == nil:
 		return kerr.UnknownMemberID
