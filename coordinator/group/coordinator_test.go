@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -381,6 +382,58 @@ func TestExpiry(t *testing.T) {
 	if n := membersOf(t, c, "busy"); n != 1 {
 		t.Errorf("%d members", n)
 	}
+}
+
+// A coordinator that did not see the commits of a group learns of them from Postgres before it deletes anything.
+func TestExpiryAsksPostgres(t *testing.T) {
+	h := newHouse(t, testpg.URL(t))
+	im := h.assign(t)
+	for _, id := range []string{"old", "used"} {
+		shard := coordinator.ShardOf(id)
+		g := metadata.GroupState{GroupID: id, Shard: shard, StateSince: time.Now().Add(-2 * time.Hour)}
+		if err := h.store.SaveGroup(t.Context(), im.GroupShards[shard].Epoch, g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shard := coordinator.ShardOf("used")
+	used := metadata.OffsetCommit{GroupID: "used", Offset: metadata.Offset{TopicPartition: metadata.TopicPartition{TopicID: h.topic}, Offset: 5}}
+	if err := h.store.CommitOffsets(t.Context(), shard, im.GroupShards[shard].Epoch, []metadata.OffsetCommit{used}); err != nil {
+		t.Fatal(err)
+	}
+	c := h.start(t, 1, func(cfg *Config) { cfg.OffsetsRetention = time.Hour })
+	c.Apply(im)
+	var list *kmsg.ListGroupsResponse
+	eventually(t, "the shards to load", func() bool {
+		list = c.ListGroups(t.Context(), kmsg.NewPtrListGroupsRequest())
+		return list.ErrorCode == 0 && len(list.Groups) == 2
+	})
+	for _, s := range c.shards {
+		c.expireShard(s)
+	}
+	list = c.ListGroups(t.Context(), kmsg.NewPtrListGroupsRequest())
+	if len(list.Groups) != 1 || list.Groups[0].Group != "used" {
+		t.Errorf("left: %+v", list.Groups)
+	}
+}
+
+// Time stands still while Postgres is away, and goes on where it stood.
+func TestClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c clock
+		start := c.now()
+		c.observe(nil)
+		time.Sleep(time.Second) //lint:allow test-sleep the passing of time is what is tested
+		c.observe(&postgres.UnavailableError{Kafka: kerr.CoordinatorNotAvailable})
+		time.Sleep(time.Minute) //lint:allow test-sleep the passing of time is what is tested
+		if d := c.now().Sub(start); d != time.Second || !c.frozen() || c.confirmed() {
+			t.Errorf("%v passed during an outage, frozen %v, confirmed %v", d, c.frozen(), c.confirmed())
+		}
+		c.observe(kerr.NotCoordinator) // an answer, if not the one hoped for
+		time.Sleep(time.Second)        //lint:allow test-sleep the passing of time is what is tested
+		if d := c.now().Sub(start); d != 2*time.Second || c.frozen() || !c.confirmed() {
+			t.Errorf("%v passed, frozen %v, confirmed %v", d, c.frozen(), c.confirmed())
+		}
+	})
 }
 
 func TestExpired(t *testing.T) {

@@ -158,7 +158,11 @@ func (s *story) event(t *testing.T, verb string, args []string) {
 	case "leave":
 		s.step("", leaveEvent{from: from, members: []memberRef{{o["id"], optional(o, "instance")}}})
 	case "delete":
-		s.step("", deleteEvent{from: from})
+		e := deleteEvent{from: from}
+		if d, err := time.ParseDuration(o["idle"]); err == nil {
+			e.idleSince = s.now.Add(-d)
+		}
+		s.step("", e)
 	case "deleted":
 		s.step("", deletedEvent{failure(args, 0)})
 	case "saved":
