@@ -1,0 +1,165 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"varve/commitlog"
+	"varve/internal/config"
+	"varve/metadata"
+)
+
+// reconcile brings p to what is wanted of it. One goroutine at a time does; the next one finds what came meanwhile.
+func (m *Manager) reconcile(p *Partition) {
+	p.work.Lock()
+	defer p.work.Unlock()
+	defer m.waiters.Touch(p.key)
+	if m.ctx.Err() != nil || p.removed.Load() || p.failed.Load() != nil {
+		return
+	}
+	w := p.want.Load()
+	s := w.state
+	if err := m.open(p, w); err != nil {
+		m.cfg.Logger.Error("partition is offline", "topic", p.topic, "partition", p.key.Partition, "error", err)
+		p.fail(err)
+		return
+	}
+	if s.Leader != m.cfg.Self {
+		p.resign(s.LeaderEpoch)
+		return
+	}
+	if s.Dirs[slices.Index(s.Replicas, m.cfg.Self)] != p.dir.ID() && !m.retry(p, "recording the log directory", func() error {
+		return m.cfg.Store.AssignDir(m.ctx, p.key, m.cfg.Self, p.dir.ID())
+	}) {
+		return
+	}
+	if s.Recovery == metadata.Recovering && p.rebuilt != s.LeaderEpoch && !m.rebuild(p, s) {
+		return
+	}
+	if err := p.lead(s); err != nil {
+		p.fail(err)
+	}
+}
+
+// open opens p's log if it is not, and hands it the configuration and log start that are wanted.
+func (m *Manager) open(p *Partition, w *wanted) error {
+	if p.log.Load() == nil {
+		if err := m.openLog(p, w); err != nil {
+			return err
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.log.Load()
+	l.SetConfig(m.logConfig(w.config))
+	return l.SetLogStart(w.state.LogStartOffset)
+}
+
+func (m *Manager) openLog(p *Partition, w *wanted) error {
+	m.opening <- struct{}{}
+	defer func() { <-m.opening }()
+	name := p.name()
+	dir, err := m.place(name, w.state)
+	if err != nil {
+		return err
+	}
+	l, err := dir.OpenLog(name, p.key.TopicID, m.logConfig(w.config), p.durable)
+	if err != nil {
+		return err
+	}
+	p.dir = dir
+	p.log.Store(l)
+	return nil
+}
+
+// place finds the directory of a partition: the one that has the log, or for a new one that with the fewest logs. A log that Postgres knows
+// to be here and is not is lost.
+func (m *Manager) place(name string, s *metadata.Partition) (*commitlog.Dir, error) {
+	assigned := s.Dirs[slices.Index(s.Replicas, m.cfg.Self)]
+	var best *commitlog.Dir
+	fewest := 0
+	for _, d := range m.cfg.Dirs {
+		names := d.Names()
+		_, found := slices.BinarySearch(names, name)
+		if found && (assigned == d.ID() || assigned == uuid.Nil || s.Recovery == metadata.Recovering) {
+			return d, nil
+		}
+		if best == nil || len(names) < fewest {
+			best, fewest = d, len(names)
+		}
+	}
+	if best == nil {
+		return nil, fmt.Errorf("%w: there is no log directory", kerr.KafkaStorageError)
+	}
+	if assigned != uuid.Nil && s.Recovery != metadata.Recovering {
+		return nil, fmt.Errorf("%w: the log of %s is lost: log directory %s does not hold it; put the disk back, or elect a leader uncleanly to rebuild it from the bucket",
+			kerr.KafkaStorageError, name, assigned)
+	}
+	return best, nil
+}
+
+func (m *Manager) logConfig(t *config.Topic) commitlog.Config {
+	ms := func(n int64) time.Duration {
+		return time.Duration(min(n, int64(1<<62)/int64(time.Millisecond))) * time.Millisecond
+	}
+	return commitlog.Config{
+		SegmentBytes: t.SegmentBytes, SegmentAge: ms(t.SegmentMs), SegmentJitter: ms(t.SegmentJitterMs),
+		IndexIntervalBytes: t.IndexIntervalBytes, SegmentIndexBytes: t.SegmentIndexBytes,
+		ProducerIDExpiration: ms(m.cfg.Broker().ProducerIDExpirationMs), FileDeleteDelay: ms(t.FileDeleteDelayMs),
+	}
+}
+
+// rebuild starts p's log anew where the bucket's segments end, and tells Postgres. False: not done.
+func (m *Manager) rebuild(p *Partition, s *metadata.Partition) bool {
+	log := m.cfg.Logger.With("topic", p.topic, "partition", p.key.Partition, "leader_epoch", s.LeaderEpoch)
+	log.Info("rebuilding after an unclean election")
+	end := s.LogStartOffset
+	var epochs []commitlog.EpochEntry
+	var snapshot []byte
+	if m.cfg.Restorer != nil {
+		if !m.retry(p, "reading the bucket's end", func() (err error) {
+			end, epochs, snapshot, err = m.cfg.Restorer.Restored(m.ctx, p.key)
+			return err
+		}) {
+			return false
+		}
+		end = max(end, s.LogStartOffset)
+	}
+	p.mu.Lock()
+	local := p.log.Load().End()
+	err := p.log.Load().Reset(end, epochs, snapshot)
+	p.hw.Store(end)
+	p.mu.Unlock()
+	if err != nil {
+		p.fail(err)
+		return false
+	}
+	if !m.retry(p, "recording the rebuilt log", func() error {
+		return m.cfg.Store.SetRecovered(m.ctx, p.key, m.cfg.Self, s.LeaderEpoch)
+	}) {
+		return false
+	}
+	p.rebuilt = s.LeaderEpoch
+	m.metrics.recoveries.Inc()
+	m.metrics.lostFrom.WithLabelValues(p.topic, fmt.Sprint(p.key.Partition)).Set(float64(end))
+	log.Warn("rebuilt: records that were not in the bucket are lost", "lost_from_offset", end, "local_end_before", local)
+	return true
+}
+
+// drop ends p; with deleted its log is removed.
+func (m *Manager) drop(p *Partition, deleted bool) {
+	p.work.Lock()
+	defer p.work.Unlock()
+	p.fail(kerr.UnknownTopicOrPartition)
+	if l := p.log.Load(); l != nil && deleted {
+		p.mu.Lock() // no append is under way
+		defer p.mu.Unlock()
+		if err := p.dir.Remove(l); err != nil {
+			m.cfg.Logger.Error("removing a deleted partition failed", "topic", p.topic, "partition", p.key.Partition, "error", err)
+		}
+	}
+}
