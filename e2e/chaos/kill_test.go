@@ -51,7 +51,7 @@ func TestNothingAcknowledgedIsLostOrDoubled(t *testing.T) {
 	for i := range *kills {
 		alive := time.Duration(200+random.IntN(1800)) * time.Millisecond
 		before := h.AckedCount()
-		time.Sleep(alive) // the moment of the kill is the experiment
+		time.Sleep(alive) //lint:allow test-sleep the moment of the kill is the experiment
 		postgres := b.PostgresPid()
 		b.Kill(t)
 		if postgres != 0 && random.IntN(5) == 0 { // the machine's whole crash, as far as processes go

@@ -1,0 +1,89 @@
+package config
+
+import "math"
+
+func brokerNumber(name string, t Type, value string, dynamic bool, low, high int64, doc string) Def {
+	return Def{Name: name, Type: t, Default: value, Doc: doc, Broker: true, Dynamic: dynamic, ReadOnly: !dynamic, Check: numbers(name, t, low, high)}
+}
+
+func brokerText(name, value, doc string) Def {
+	return Def{Name: name, Type: String, Default: value, Doc: doc, Broker: true, ReadOnly: true}
+}
+
+func brokerFlag(name, value string, dynamic bool, doc string) Def {
+	d := Def{Name: name, Type: Boolean, Default: value, Doc: doc, Broker: true, Dynamic: dynamic, ReadOnly: !dynamic}
+	d.Check = d.parses
+	return d
+}
+
+// brokerTable is the broker settings that Varve honours, those that stand behind topic settings, and those that tools look for.
+func brokerTable() []Def {
+	defs := append(ownBrokerTable(), behindTopics()...)
+	return append(defs, kafkaBrokerTable()...)
+}
+
+// behindTopics makes the broker settings that are defaults of topic settings: bounds and text are the topic setting's.
+func behindTopics() []Def {
+	var out []Def
+	for _, t := range topicTable() {
+		if t.TopicOf == "" || t.TopicOf == "varve.upload.max.age.ms" {
+			continue
+		}
+		d := t
+		d.Name, d.Topic, d.TopicOf, d.Broker = t.TopicOf, false, "", true
+		d.Doc = "Default of the topic setting " + t.Name + ": " + t.Doc
+		out = append(out, d)
+	}
+	return out
+}
+
+func ownBrokerTable() []Def {
+	const anyLong = math.MaxInt64
+	durability := Def{Name: "varve.durability", Type: String, Default: "fsync", Broker: true, ReadOnly: true,
+		Doc: "fsync: what is acknowledged is on disk; async: in the page cache, as Kafka does.", Check: oneOf("varve.durability", false, "fsync", "async")}
+	return []Def{
+		brokerText("varve.metadata.url", "", "Postgres that holds the metadata: postgres://user:password@host:port/database."),
+		brokerText("varve.bucket.url", "", "Bucket of the tier: s3://, minio:// or file://; empty: no tier."),
+		brokerText("varve.http.listen", "127.0.0.1:9644", "Address of metrics and health checks."),
+		durability,
+		brokerNumber("varve.upload.max.age.ms", Long, "3600000", true, 1, anyLong, "Default of the topic setting of the same name."),
+		brokerNumber("varve.tier.cache.bytes", Long, "1073741824", false, 0, anyLong, "Disk cache of chunks read from the bucket, in bytes."),
+		brokerNumber("varve.tier.cache.memory.bytes", Long, "67108864", false, 0, anyLong, "Memory cache of chunks read from the bucket, in bytes."),
+	}
+}
+
+func kafkaBrokerTable() []Def {
+	const anyInt, anyLong = math.MaxInt32, math.MaxInt64
+	return []Def{
+		brokerNumber("node.id", Int, "", false, 0, anyInt, "This broker's id, unique in the cluster."),
+		brokerText("listeners", "PLAINTEXT://127.0.0.1:9092", "Where clients connect."),
+		brokerText("advertised.listeners", "", "What clients are told to connect to; empty: as listeners."),
+		{Name: "log.dirs", Type: List, Default: "", Broker: true, ReadOnly: true, Doc: "Directories of the logs, comma-separated."},
+		brokerText("broker.rack", "", "Rack of this broker."),
+		brokerText("inter.broker.protocol.version", "4.3-IV0", "What tools take as the release."),
+		brokerFlag("auto.create.topics.enable", "true", false, "Create a topic when a client asks for its metadata."),
+		brokerFlag("delete.topic.enable", "true", false, "Whether topics may be deleted."),
+		brokerNumber("num.partitions", Int, "1", false, 1, anyInt, "Partitions of a topic that does not say how many."),
+		brokerNumber("default.replication.factor", Int, "1", false, 1, math.MaxInt16, "Replicas of a topic that does not say how many."),
+		brokerNumber("socket.request.max.bytes", Int, "104857600", false, 1, anyInt, "Largest request, in bytes."),
+		brokerNumber("fetch.max.bytes", Int, "57671680", false, 1024, anyInt, "Most bytes of one fetch."),
+		brokerNumber("max.incremental.fetch.session.cache.slots", Int, "1000", false, 0, anyInt, "Fetch sessions kept."),
+		brokerNumber("max.connections", Int, "2147483647", true, 0, anyInt, "Connections accepted."),
+		brokerNumber("max.connections.per.ip", Int, "2147483647", true, 0, anyInt, "Connections accepted from one address."),
+		brokerNumber("connections.max.idle.ms", Long, "600000", false, -1, anyLong, "When an idle connection is closed, in ms."),
+		brokerNumber("producer.id.expiration.ms", Int, "86400000", true, 1, anyInt, "When an idle idempotent producer is forgotten, in ms."),
+		brokerNumber("transaction.max.timeout.ms", Int, "900000", false, 1, anyInt, "Longest transaction, in ms."),
+		brokerNumber("group.min.session.timeout.ms", Int, "6000", false, 1, anyInt, "Shortest session of a group's member, in ms."),
+		brokerNumber("group.max.session.timeout.ms", Int, "1800000", false, 1, anyInt, "Longest session of a group's member, in ms."),
+		brokerNumber("group.initial.rebalance.delay.ms", Int, "3000", false, 0, anyInt, "How long a new group waits for more members, in ms."),
+		brokerNumber("group.max.size", Int, "2147483647", false, 1, anyInt, "Most members of a group."),
+		brokerNumber("offset.metadata.max.bytes", Int, "4096", false, 0, anyInt, "Largest metadata of a committed offset, in bytes."),
+		brokerNumber("offsets.retention.minutes", Int, "10080", false, 1, anyInt, "How long an empty group's offsets are kept, in minutes."),
+		brokerNumber("offsets.retention.check.interval.ms", Long, "600000", false, 1, anyLong, "How often expired offsets are looked for, in ms."),
+		brokerNumber("offsets.commit.timeout.ms", Int, "5000", false, 1, anyInt, "How long a commit waits for Postgres, in ms."),
+		brokerNumber("broker.session.timeout.ms", Int, "9000", false, 1, anyInt, "After how long without a heartbeat a broker is fenced, in ms."),
+		brokerNumber("broker.heartbeat.interval.ms", Int, "2000", false, 1, anyInt, "How often a broker says that it lives, in ms."),
+		brokerNumber("log.retention.check.interval.ms", Long, "300000", false, 1, anyLong, "How often retention is applied, in ms."),
+		brokerNumber("remote.log.manager.task.interval.ms", Long, "30000", false, 1, anyLong, "How often sealed segments are looked for, in ms."),
+	}
+}
