@@ -21,6 +21,7 @@ const minWait = 500 * time.Millisecond
 type PartitionRequest struct {
 	TopicPartition metadata.TopicPartition
 	Records        []byte // nil: null
+	Unknown        bool   // the metadata has no such partition
 }
 
 // PartitionResult is the answer for one partition, in the order of the request.
@@ -83,6 +84,9 @@ func (p *Producer) Append(acks int16, version int16, transactional bool, parts [
 
 // append handles one partition. The replica is returned as soon as it is known, also with an error.
 func (p *Producer) append(acks, version int16, transactional bool, part *PartitionRequest, now time.Time, r *PartitionResult) (*replica.Partition, int64, error) {
+	if part.Unknown {
+		return nil, 0, kerr.UnknownTopicOrPartition
+	}
 	b, err := single(part.Records, version)
 	if err != nil {
 		return nil, 0, err

@@ -1,7 +1,4 @@
-// Package fetch is the fetch path: sessions, planning, isolation bounds, long poll, hot and cold reads, ListOffsets and OffsetForLeaderEpoch.
 package fetch
-
-// CONTRACT (skeleton). Owner: replica/ingest/fetch worker. RemoteReader is implemented by tiering.
 
 import (
 	"context"
@@ -26,6 +23,3 @@ type RemoteReader interface {
 	// TieredEnd is one past the highest live offset (0: none).
 	TieredEnd(tp metadata.TopicPartition) int64
 }
-
-// Fetcher is the fetch path over the partitions of this broker. Its request and response types are the worker's to define; only server/01_fetch*.go and 02, 23 use them.
-type Fetcher struct{}
