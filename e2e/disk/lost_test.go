@@ -82,7 +82,7 @@ func (s *scene) load(t *testing.T, name string, during time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(during) // how much is written, not a synchronization
+	time.Sleep(during) //lint:allow test-sleep how much is written, not a synchronization
 	if err := load.Stop(wait); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"varve/commitlog"
+	"varve/coordinator/group"
+	"varve/fetch"
+	"varve/ingest"
+	"varve/internal/config"
+	"varve/metadata"
+	"varve/metadata/postgres"
+	"varve/replica"
+	"varve/server"
+)
+
+// leaveGrace bounds a controlled shutdown's farewell to Postgres.
+const leaveGrace = 5 * time.Second
+
+// A broker is all rooms of one process, built from its settings.
+type broker struct {
+	cfg        *config.Broker
+	log        *slog.Logger
+	reg        prometheus.Registerer
+	store      *postgres.Store
+	publisher  *metadata.Publisher
+	dirs       []*commitlog.Dir
+	partitions *replica.Manager
+	groups     *group.Coordinator
+	listener   net.Listener
+}
+
+// runBroker serves until ctx ends. ready is called with the address once clients are served. The metadata schema must be up to date.
+func runBroker(ctx context.Context, cfg *config.Broker, log *slog.Logger, reg prometheus.Registerer, ready func(addr net.Addr)) (err error) {
+	b := &broker{cfg: cfg, log: log, reg: reg}
+	defer func() { err = errors.Join(err, b.close()) }()
+	if err := b.open(ctx); err != nil {
+		return err
+	}
+	if b.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return fmt.Errorf("listeners: %w", err)
+	}
+	node, err := b.node()
+	if err != nil {
+		return err
+	}
+	b.wire()
+
+	// The metadata outlives the server: leaderships are given up while the image still moves.
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() { b.publisher.Run(background) })
+	if err := node.Join(ctx); err != nil {
+		return fmt.Errorf("joining the cluster as node.id %d: %w", cfg.NodeID, err)
+	}
+	session, end := context.WithCancel(background)
+	ended := make(chan struct{})
+	go func() { defer close(ended); node.Run(session) }()
+	ready(b.listener.Addr())
+	err = b.server().Serve(ctx, b.listener)
+	end()
+	<-ended
+	bye, cancel := context.WithTimeout(background, leaveGrace)
+	defer cancel()
+	return errors.Join(err, node.Leave(bye))
+}
+
+// open connects to Postgres and opens the log directories.
+func (b *broker) open(ctx context.Context) error {
+	unclean := func(overrides map[string]string) bool { return b.current().Topic(overrides).UncleanLeaderElection }
+	var err error
+	b.store, err = postgres.Open(ctx, postgres.Config{URL: b.cfg.MetadataURL, Logger: b.log, Unclean: unclean})
+	if err != nil {
+		return fmt.Errorf("varve.metadata.url: %w", err)
+	}
+	id, err := b.store.ClusterID(ctx)
+	if err != nil {
+		return fmt.Errorf("varve.metadata.url: %w", err)
+	}
+	durability := commitlog.Fsync
+	if b.cfg.Durability == "async" {
+		durability = commitlog.Async
+	}
+	for _, path := range b.cfg.LogDirs {
+		d, err := commitlog.OpenDir(path, commitlog.DirOptions{ClusterID: id.String(), NodeID: b.cfg.NodeID, Durability: durability, Logger: b.log, Registerer: b.reg,
+			Failed: func(err error) { b.log.Error("log directory failed", "path", path, "error", err) }})
+		if err != nil {
+			return fmt.Errorf("log.dirs: %w", err)
+		}
+		b.dirs = append(b.dirs, d)
+	}
+	b.publisher = metadata.NewPublisher(b.store, b.log, b.reg)
+	return nil
+}
+
+// node is this broker's membership, with the address that clients are told.
+func (b *broker) node() (*metadata.Node, error) {
+	advertised := b.cfg.Advertised
+	if advertised == b.cfg.Listen {
+		advertised = b.listener.Addr().String() // port 0 became a real one
+	}
+	host, portText, err := net.SplitHostPort(advertised)
+	if err != nil {
+		return nil, fmt.Errorf("advertised.listeners: %w", err)
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("advertised.listeners: %w", err)
+	}
+	r := metadata.Registration{ID: metadata.BrokerID(b.cfg.NodeID), Incarnation: uuid.New(), Host: host, Port: int32(port), Rack: b.cfg.Rack}
+	for _, d := range b.dirs {
+		r.Dirs = append(r.Dirs, d.ID())
+	}
+	return metadata.NewNode(metadata.NodeConfig{Registration: r, Membership: b.store, Controllers: b.store, Publisher: b.publisher,
+		HeartbeatInterval: b.cfg.BrokerHeartbeatInterval, SessionTimeout: b.cfg.BrokerSessionTimeout, Logger: b.log, Registerer: b.reg}), nil
+}
+
+// wire builds the rooms that follow the image.
+func (b *broker) wire() {
+	self := metadata.BrokerID(b.cfg.NodeID)
+	b.partitions = replica.NewManager(replica.Config{Self: self, Dirs: b.dirs, Broker: b.current, Store: b.store, Logger: b.log, Registerer: b.reg})
+	b.groups = group.New(group.Config{Self: self, Store: b.store, Image: b.publisher.Image,
+		MinSession: time.Duration(b.cfg.GroupMinSessionTimeoutMs) * time.Millisecond, MaxSession: time.Duration(b.cfg.GroupMaxSessionTimeoutMs) * time.Millisecond,
+		InitialRebalanceDelay: b.cfg.GroupInitialRebalanceDelay, MaxSize: int(b.cfg.GroupMaxSize), OffsetMetadataMax: int(b.cfg.OffsetMetadataMaxBytes),
+		CommitTimeout:    time.Duration(b.cfg.OffsetsCommitTimeoutMs) * time.Millisecond,
+		OffsetsRetention: time.Duration(b.cfg.OffsetsRetentionMinutes) * time.Minute, Logger: b.log, Registerer: b.reg})
+	b.publisher.OnImage(b.partitions.Apply)
+	b.publisher.OnImage(b.groups.Apply)
+}
+
+func (b *broker) server() *server.Server {
+	return server.New(server.Config{Self: metadata.BrokerID(b.cfg.NodeID), Broker: b.current, Image: b.publisher.Image, Refresh: b.publisher.Refresh,
+		Store: b.store, Partitions: b.partitions, Dirs: b.dirs, Producer: ingest.New(b.partitions, b.log, b.reg), Fetcher: fetch.New(b.partitions, nil),
+		Groups: b.groups, Logger: b.log, Registerer: b.reg})
+}
+
+// current is the configuration with what was set dynamically.
+func (b *broker) current() *config.Broker {
+	im := b.publisher.Image()
+	all, own := im.BrokerConfigs[metadata.NoBroker], im.BrokerConfigs[metadata.BrokerID(b.cfg.NodeID)]
+	if len(all) == 0 && len(own) == 0 {
+		return b.cfg
+	}
+	return b.cfg.WithDynamic(all, own)
+}
+
+// close ends what was built, in reverse.
+func (b *broker) close() error {
+	var errs []error
+	if b.listener != nil {
+		_ = b.listener.Close() // the server has closed it already, except when it never ran
+	}
+	if b.groups != nil {
+		b.groups.Close()
+	}
+	if b.partitions != nil {
+		b.partitions.Close()
+	}
+	for _, d := range b.dirs {
+		errs = append(errs, d.Close())
+	}
+	if b.store != nil {
+		b.store.Close()
+	}
+	return errors.Join(errs...)
+}

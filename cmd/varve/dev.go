@@ -1,0 +1,116 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"varve/internal/config"
+	"varve/internal/pgserver"
+	"varve/metadata/postgres"
+)
+
+// devOptions are the flags of `varve dev`.
+type devOptions struct {
+	data, listen, http string
+	ephemeral          bool
+}
+
+func devCommand() *cobra.Command {
+	var o devOptions
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a broker with its own Postgres, for development, on the loopback interface",
+		Example: `  varve dev
+  varve dev --data ./varve-data --listen 127.0.0.1:0 --http 127.0.0.1:0`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+	}
+	cmd.Flags().StringVar(&o.data, "data", "varve-data", "directory of everything that is kept")
+	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:9092", "address of the Kafka listener; port 0 picks a free one")
+	cmd.Flags().StringVar(&o.http, "http", "127.0.0.1:9644", "address of /metrics and /livez")
+	cmd.Flags().BoolVar(&o.ephemeral, "ephemeral", false, "keep nothing: a temporary directory, removed at the end")
+	return cmd
+}
+
+func (o devOptions) run(cmd *cobra.Command) (err error) {
+	log := newLogger()
+	if o.ephemeral {
+		if o.data, err = os.MkdirTemp("", "varve-dev-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(o.data)
+	}
+	if o.data, err = filepath.Abs(o.data); err != nil {
+		return err
+	}
+	pg, err := pgserver.Start(cmd.Context(), pgserver.Options{Dir: filepath.Join(o.data, "postgres"), Logger: log})
+	if err != nil {
+		return fmt.Errorf("starting Postgres in %s: %w", o.data, err)
+	}
+	defer func() { err = errors.Join(err, pg.Stop()) }()
+	if _, err := postgres.Migrate(cmd.Context(), pg.URL(), "up"); err != nil {
+		return err
+	}
+	cfg, err := o.settings(pg.URL())
+	if err != nil {
+		return err
+	}
+	reg := prometheus.NewRegistry()
+	web, err := net.Listen("tcp", o.http)
+	if err != nil {
+		return fmt.Errorf("--http: %w", err)
+	}
+	health := newHealth(reg)
+	done := make(chan error, 1)
+	go func() { done <- health.Serve(web) }()
+	defer func() { _ = health.Close(); <-done }()
+	return runBroker(cmd.Context(), cfg, log, reg, func(addr net.Addr) {
+		fmt.Fprintf(cmd.OutOrStdout(), "ready kafka=%s http=%s data=%s\n%s", addr, web.Addr(), o.data, firstSteps(addr.String()))
+	})
+}
+
+// settings are those of a broker for development: nothing waits, topics appear by themselves, a lost disk is rebuilt.
+func (o devOptions) settings(metadataURL string) (*config.Broker, error) {
+	return config.NewBroker(map[string]string{
+		"node.id": "1", "listeners": "PLAINTEXT://" + o.listen, "varve.http.listen": o.http, "log.dirs": filepath.Join(o.data, "log"),
+		"varve.metadata.url": metadataURL, "auto.create.topics.enable": "true",
+		"group.initial.rebalance.delay.ms": "0", "unclean.leader.election.enable": "true",
+	})
+}
+
+// newLogger writes text to a terminal and JSON otherwise.
+func newLogger() *slog.Logger {
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		return slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, nil))
+}
+
+// newHealth serves metrics and the health checks. The process is ready when its ready line is printed; until then nothing listens for Kafka clients.
+func newHealth(reg *prometheus.Registry) *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+}
+
+// firstSteps are lines to copy into another terminal.
+func firstSteps(addr string) string {
+	return fmt.Sprintf(`
+kcat:    echo hello | kcat -b %[1]s -t first -P      kcat -b %[1]s -t first -C -e
+Java:    kafka-console-producer.sh --bootstrap-server %[1]s --topic first
+Python:  confluent_kafka.Producer({"bootstrap.servers": "%[1]s"}).produce("first", b"hello")
+Go:      kgo.NewClient(kgo.SeedBrokers("%[1]s"))
+`, addr)
+}

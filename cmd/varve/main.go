@@ -1,0 +1,35 @@
+// Command varve is the broker and its tools: one file per sub-command. It is the only place that builds implementations and
+// reads configuration.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := root().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "varve:", err)
+		os.Exit(1)
+	}
+}
+
+// root is the command tree.
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "varve",
+		Short:         "A Kafka-compatible log broker with its history in a bucket and its metadata in Postgres",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	cmd.AddCommand(devCommand(), migrateCommand(), versionCommand())
+	return cmd
+}
