@@ -32,7 +32,9 @@ func handleProduce(_ context.Context, s *Server, r *request) reply {
 			parts = append(parts, part)
 		}
 	}
-	pending := s.cfg.Producer.Append(req.Acks, req.Version, req.TransactionID != nil, parts, s.now())
+	// No transaction coordinator yet: a transactional batch would open a transaction that nobody ends and hold the last stable offset for ever.
+	const transactional = false
+	pending := s.cfg.Producer.Append(req.Acks, req.Version, transactional, parts, s.now())
 	if pending.Done() {
 		return s.produced(req, pending.Wait(context.Background(), 0))
 	}

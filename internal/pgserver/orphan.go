@@ -52,7 +52,7 @@ func stopOrphan(dataDir string, logger *slog.Logger) error {
 		return err
 	}
 	if !isPostgres(pm.pid, dataDir) {
-		return nil
+		return awaitExit(pm.pid, dataDir)
 	}
 	logger.Warn("stopping the Postgres that an earlier process left running", "pid", pm.pid, "dir", dataDir)
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT} {
@@ -61,7 +61,7 @@ func stopOrphan(dataDir string, logger *slog.Logger) error {
 		}
 		for deadline := time.Now().Add(fastStopTimeout); time.Now().Before(deadline); time.Sleep(pollInterval) {
 			if !isPostgres(pm.pid, dataDir) {
-				return nil
+				return awaitExit(pm.pid, dataDir)
 			}
 		}
 	}
@@ -76,4 +76,21 @@ func isPostgres(pid int, dataDir string) bool {
 	}
 	line := string(out)
 	return err == nil && strings.Contains(line, "postgres") && strings.Contains(line, dataDir) && !strings.HasPrefix(line, "Z")
+}
+
+// awaitExit waits for a process that is on its way out: killed, but with its number still taken, which makes the next Postgres believe
+// that the data directory is in use. A zombie that nobody reaps runs nothing any more: its postmaster.pid is removed.
+func awaitExit(pid int, dataDir string) error {
+	for deadline := time.Now().Add(fastStopTimeout); dying(pid); time.Sleep(pollInterval) {
+		if time.Now().After(deadline) {
+			return os.Remove(filepath.Join(dataDir, "postmaster.pid"))
+		}
+	}
+	return nil
+}
+
+// dying reports whether pid has no command line any more: its memory is gone, its number not yet.
+func dying(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && len(text) == 0
 }
