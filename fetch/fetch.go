@@ -19,10 +19,13 @@ import (
 type Fetcher struct {
 	partitions *replica.Manager
 	remote     RemoteReader
+	Sessions   Sessions
 }
 
 // New returns the fetch path over m's partitions; remote is nil without a bucket.
-func New(m *replica.Manager, remote RemoteReader) *Fetcher { return &Fetcher{m, remote} }
+func New(m *replica.Manager, remote RemoteReader) *Fetcher {
+	return &Fetcher{partitions: m, remote: remote}
+}
 
 // Request is one consumer's fetch.
 type Request struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -26,47 +27,99 @@ const (
 	defaultFetchBytes = 55 << 20
 )
 
-// handleFetch answers a full fetch. There are no fetch sessions: a client that asks for one gets session id 0, which KIP-227 defines as
-// "none", and goes on sending full requests.
+// A fetchOf is one fetch on its way: what is asked, in the order of the answer.
+type fetchOf struct {
+	req         *kmsg.FetchRequest
+	im          *metadata.Image
+	given       []fetch.SessionEntry
+	session     *fetch.Session // nil: none
+	incremental bool
+}
+
+// handleFetch answers at once if there is something to tell, and otherwise waits behind the connection.
 func handleFetch(ctx context.Context, s *Server, r *request) reply {
-	req := r.Request.(*kmsg.FetchRequest)
-	if req.Version >= 7 && req.SessionEpoch != newSessionEpoch && req.SessionEpoch != noSessionEpoch {
+	x := &fetchOf{req: r.Request.(*kmsg.FetchRequest), im: s.cfg.Image()}
+	if err := s.openSession(x); err != nil {
 		resp := kmsg.NewPtrFetchResponse()
-		resp.ErrorCode = kerr.FetchSessionIDNotFound.Code
+		resp.ErrorCode = s.code(err)
 		return answer(resp)
 	}
-	q := &fetch.Request{
-		MaxWait:  time.Duration(req.MaxWaitMillis) * time.Millisecond,
-		MaxBytes: s.fetchBytes(req.MaxBytes), ReadCommitted: req.IsolationLevel == 1,
-	}
+	req := x.req
+	q := &fetch.Request{MaxBytes: s.fetchBytes(req.MaxBytes), ReadCommitted: req.IsolationLevel == 1}
 	q.MinBytes = min(int(req.MinBytes), q.MaxBytes)
-	im := s.cfg.Image()
+	for i := range x.given {
+		q.Partitions = append(q.Partitions, x.given[i].Request)
+	}
+	if replica := max(req.ReplicaID, req.ReplicaState.ID); replica >= 0 {
+		return s.fetched(x, refuseFollower(len(q.Partitions)))
+	}
+	results := s.cfg.Fetcher.Fetch(ctx, q)
+	if req.MaxWaitMillis <= 0 || fetch.Enough(q, results) {
+		return s.fetched(x, results)
+	}
+	fetch.Release(results)
+	q.MaxWait = time.Duration(req.MaxWaitMillis) * time.Millisecond
+	return later(func(ctx context.Context) reply { return s.fetched(x, s.cfg.Fetcher.Fetch(ctx, q)) })
+}
+
+// openSession finds out what is asked: the request itself, or with a session what it remembers with the request's changes (KIP-227).
+func (s *Server) openSession(x *fetchOf) (err error) {
+	req, sessions := x.req, &s.cfg.Fetcher.Sessions
+	byID := req.Version >= topicIDVersion
+	asked := entriesOf(x.im, req)
+	switch {
+	case req.Version < 7:
+		x.given = asked
+	case req.SessionEpoch == newSessionEpoch || req.SessionEpoch == noSessionEpoch:
+		if req.SessionID != 0 {
+			sessions.Close(req.SessionID)
+		}
+		x.given = asked
+		if req.SessionEpoch == newSessionEpoch {
+			slots := int(s.cfg.Broker().FetchSessionSlots)
+			x.session = sessions.Open(append([]fetch.SessionEntry(nil), asked...), byID, slots, s.now())
+		}
+	default:
+		x.incremental = true
+		x.session, x.given, err = sessions.Next(req.SessionID, req.SessionEpoch, byID, asked, forgottenOf(req), s.now())
+		for i := range x.given { // a topic may have been made, or made again, since it was asked for
+			e := &x.given[i]
+			e.Request.TopicPartition.TopicID = metadata.TopicID{}
+			if topic := topicOf(x.im, e.Topic, e.AskedID, byID); topic != nil {
+				e.Request.TopicPartition.TopicID = topic.ID
+			}
+		}
+	}
+	return err
+}
+
+// entriesOf resolves the partitions of a request. Names are copied: those of the request end with its frame.
+func entriesOf(im *metadata.Image, req *kmsg.FetchRequest) (entries []fetch.SessionEntry) {
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		var id metadata.TopicID
 		if topic := topicOf(im, t.Topic, t.TopicID, req.Version >= topicIDVersion); topic != nil {
 			id = topic.ID
 		}
+		name := strings.Clone(t.Topic)
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
-			q.Partitions = append(q.Partitions, fetch.PartitionRequest{
+			entries = append(entries, fetch.NewEntry(name, t.TopicID, fetch.PartitionRequest{
 				TopicPartition: metadata.TopicPartition{TopicID: id, Partition: p.Partition}, CurrentLeaderEpoch: p.CurrentLeaderEpoch,
 				Offset: p.FetchOffset, LastFetchedEpoch: p.LastFetchedEpoch, MaxBytes: int(p.PartitionMaxBytes),
-			})
+			}))
 		}
 	}
-	if replica := max(req.ReplicaID, req.ReplicaState.ID); replica >= 0 {
-		return s.fetched(im, req, refuseFollower(len(q.Partitions)))
+	return entries
+}
+
+func forgottenOf(req *kmsg.FetchRequest) (entries []fetch.SessionEntry) {
+	for _, t := range req.ForgottenTopics {
+		for _, p := range t.Partitions {
+			entries = append(entries, fetch.NewEntry(t.Topic, t.TopicID, fetch.PartitionRequest{TopicPartition: metadata.TopicPartition{Partition: p}}))
+		}
 	}
-	maxWait := q.MaxWait
-	q.MaxWait = 0
-	results := s.cfg.Fetcher.Fetch(ctx, q)
-	if maxWait <= 0 || fetch.Enough(q, results) {
-		return s.fetched(im, req, results)
-	}
-	fetch.Release(results)
-	q.MaxWait = maxWait
-	return later(func(ctx context.Context) reply { return s.fetched(im, req, s.cfg.Fetcher.Fetch(ctx, q)) })
+	return entries
 }
 
 // refuseFollower is the answer to a follower: replication is not built, so nobody is a follower of this broker.
@@ -88,27 +141,32 @@ func (s *Server) fetchBytes(asked int32) int {
 }
 
 // fetched makes the answer and releases the results.
-func (s *Server) fetched(im *metadata.Image, req *kmsg.FetchRequest, results []fetch.PartitionResult) reply {
+func (s *Server) fetched(x *fetchOf, results []fetch.PartitionResult) reply {
 	defer fetch.Release(results)
 	resp := kmsg.NewPtrFetchResponse()
-	for i, n := 0, 0; i < len(req.Topics); i++ {
-		t := &req.Topics[i]
-		topic := kmsg.NewFetchResponseTopic()
-		topic.Topic, topic.TopicID = t.Topic, t.TopicID
-		topic.Partitions = make([]kmsg.FetchResponseTopicPartition, len(t.Partitions))
-		for j := range t.Partitions {
-			p := &topic.Partitions[j]
-			p.Default()
-			p.Partition = t.Partitions[j].Partition
-			s.fillFetched(p, &results[n], req)
-			if errors.Is(results[n].Err, kerr.NotLeaderForPartition) || errors.Is(results[n].Err, kerr.FencedLeaderEpoch) {
-				if known := topicOf(im, t.Topic, t.TopicID, req.Version >= topicIDVersion); known != nil && req.Version >= 16 {
-					p.CurrentLeader.LeaderID, p.CurrentLeader.LeaderEpoch = currentLeader(im, metadata.TopicPartition{TopicID: known.ID, Partition: p.Partition})
-				}
-			}
-			n++
+	var named []bool
+	if x.session != nil {
+		resp.SessionID = x.session.ID
+		named = x.session.Tell(x.given, results)
+	}
+	for i := range x.given {
+		if x.incremental && named != nil && !named[i] {
+			continue
 		}
-		resp.Topics = append(resp.Topics, topic)
+		e := &x.given[i]
+		if n := len(resp.Topics); n == 0 || resp.Topics[n-1].Topic != e.Topic || resp.Topics[n-1].TopicID != e.AskedID {
+			topic := kmsg.NewFetchResponseTopic()
+			topic.Topic, topic.TopicID = e.Topic, e.AskedID
+			resp.Topics = append(resp.Topics, topic)
+		}
+		p := kmsg.NewFetchResponseTopicPartition()
+		p.Partition = e.Request.TopicPartition.Partition
+		s.fillFetched(&p, &results[i], x.req)
+		if err := results[i].Err; x.req.Version >= 16 && (errors.Is(err, kerr.NotLeaderForPartition) || errors.Is(err, kerr.FencedLeaderEpoch)) {
+			p.CurrentLeader.LeaderID, p.CurrentLeader.LeaderEpoch = currentLeader(x.im, e.Request.TopicPartition)
+		}
+		topic := &resp.Topics[len(resp.Topics)-1]
+		topic.Partitions = append(topic.Partitions, p)
 	}
 	return answer(resp)
 }
