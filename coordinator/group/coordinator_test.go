@@ -465,6 +465,9 @@ func TestDeleteGroups(t *testing.T) {
 	eventually(t, "the shard to load", func() bool {
 		return commitCode(c.OffsetCommit(t.Context(), commitRequest("simple", "", -1, 0, 5))) == 0
 	})
+	eventually(t, "every shard to load", func() bool {
+		return c.ListGroups(t.Context(), kmsg.NewPtrListGroupsRequest()).ErrorCode == 0
+	})
 	del := kmsg.NewPtrDeleteGroupsRequest()
 	del.Version, del.Groups = 2, []string{"busy", "absent", "simple"}
 	want := []int16{kerr.NonEmptyGroup.Code, kerr.GroupIDNotFound.Code, 0}
