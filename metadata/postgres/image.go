@@ -105,7 +105,9 @@ func readTopicConfigs(ctx context.Context, q querier, im *metadata.Image) error 
 	var id uuid.UUID
 	var name, value string
 	_, err = pgx.ForEachRow(rows, []any{&id, &name, &value}, func() error {
-		im.Topics[id].Configs[name] = value // the row references its topic
+		if t := im.Topics[id]; t != nil { // outside a snapshot, a topic may have come since the topics were read
+			t.Configs[name] = value
+		}
 		return nil
 	})
 	return err
