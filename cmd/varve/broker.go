@@ -94,11 +94,16 @@ func (b *broker) open(ctx context.Context) error {
 		durability = commitlog.Async
 	}
 	for _, path := range b.cfg.LogDirs {
+		opened := make(chan *commitlog.Dir, 1) // what Failed is about: known only after OpenDir has returned
 		d, err := commitlog.OpenDir(path, commitlog.DirOptions{ClusterID: id.String(), NodeID: b.cfg.NodeID, Durability: durability, Logger: b.log, Registerer: b.reg,
-			Failed: func(err error) { b.log.Error("log directory failed", "path", path, "error", err) }})
+			Failed: func(err error) {
+				b.log.Error("log directory failed", "path", path, "error", err)
+				b.partitions.Fail((<-opened).ID(), err)
+			}})
 		if err != nil {
 			return fmt.Errorf("log.dirs: %w", err)
 		}
+		opened <- d
 		b.dirs = append(b.dirs, d)
 	}
 	b.publisher = metadata.NewPublisher(b.store, b.log, b.reg)
