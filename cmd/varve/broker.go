@@ -68,6 +68,7 @@ func runBroker(ctx context.Context, cfg *config.Broker, log *slog.Logger, reg pr
 	session, end := context.WithCancel(background)
 	ended := make(chan struct{})
 	go func() { defer close(ended); node.Run(session) }()
+	b.settle(ctx)
 	ready(b.listener.Addr())
 	err = b.server().Serve(ctx, b.listener)
 	end()
