@@ -3,8 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -140,15 +138,15 @@ func (s *Server) fetchBytes(asked int32) int {
 	return min(int(asked), limit)
 }
 
-// fetched makes the answer and releases the results.
+// fetched makes the answer, which owns the results from here on.
 func (s *Server) fetched(x *fetchOf, results []fetch.PartitionResult) reply {
-	defer fetch.Release(results)
 	resp := kmsg.NewPtrFetchResponse()
 	var named []bool
 	if x.session != nil {
 		resp.SessionID = x.session.ID
 		named = x.session.Tell(x.given, results)
 	}
+	records := make([]*commitlog.Slice, 0, len(x.given))
 	for i := range x.given {
 		if x.incremental && named != nil && !named[i] {
 			continue
@@ -167,17 +165,13 @@ func (s *Server) fetched(x *fetchOf, results []fetch.PartitionResult) reply {
 		}
 		topic := &resp.Topics[len(resp.Topics)-1]
 		topic.Partitions = append(topic.Partitions, p)
+		records = append(records, &results[i].Records)
 	}
-	return answer(resp)
+	return reply{writer: newFetchBody(resp, x.req.Version, records, results)}
 }
 
 func (s *Server) fillFetched(p *kmsg.FetchResponseTopicPartition, r *fetch.PartitionResult, req *kmsg.FetchRequest) {
-	p.RecordBatches = []byte{}
-	records, err := copySlice(&r.Records)
-	if err == nil {
-		err = r.Err
-	}
-	if err != nil {
+	if err := r.Err; err != nil {
 		p.ErrorCode, p.HighWatermark, p.LastStableOffset, p.LogStartOffset = s.code(err), -1, -1, -1
 		if errors.Is(err, kerr.UnknownTopicOrPartition) {
 			p.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
@@ -188,7 +182,6 @@ func (s *Server) fillFetched(p *kmsg.FetchResponseTopicPartition, r *fetch.Parti
 		return
 	}
 	p.HighWatermark, p.LastStableOffset, p.LogStartOffset = r.HighWatermark, r.LastStable, r.LogStart
-	p.RecordBatches = records
 	if r.Diverging != nil {
 		p.DivergingEpoch.Epoch, p.DivergingEpoch.EndOffset = r.Diverging.Epoch, r.Diverging.StartOffset
 	}
@@ -198,24 +191,4 @@ func (s *Server) fillFetched(p *kmsg.FetchResponseTopicPartition, r *fetch.Parti
 			p.AbortedTransactions[i].ProducerID, p.AbortedTransactions[i].FirstOffset = a.ProducerID, a.FirstOffset
 		}
 	}
-}
-
-// copySlice reads the bytes of a slice. A file that is shorter than it was is a storage error.
-func copySlice(s *commitlog.Slice) ([]byte, error) {
-	b := make([]byte, 0, s.Bytes)
-	for _, piece := range s.Pieces {
-		if piece.File == nil {
-			b = append(b, piece.Mem...)
-			continue
-		}
-		n := len(b)
-		b = append(b, make([]byte, piece.Len)...)
-		if got, err := piece.File.ReadAt(b[n:], piece.Pos); got < piece.Len {
-			if err == nil {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, fmt.Errorf("%w: reading %s at %d: %w", kerr.KafkaStorageError, piece.File.Name(), piece.Pos, err)
-		}
-	}
-	return b, nil
 }
