@@ -22,6 +22,7 @@ import (
 	"varve/metadata/postgres"
 	"varve/replica"
 	"varve/server"
+	"varve/tiering"
 )
 
 // leaveGrace bounds a controlled shutdown's farewell to Postgres.
@@ -33,10 +34,13 @@ type broker struct {
 	log        *slog.Logger
 	reg        prometheus.Registerer
 	store      *postgres.Store
+	cluster    uuid.UUID
 	publisher  *metadata.Publisher
 	dirs       []*commitlog.Dir
 	partitions *replica.Manager
 	groups     *group.Coordinator
+	tier       *tiering.Manager
+	reader     *tiering.Reader // nil without a bucket
 	listener   net.Listener
 }
 
@@ -54,7 +58,9 @@ func runBroker(ctx context.Context, cfg *config.Broker, log *slog.Logger, reg pr
 	if err != nil {
 		return err
 	}
-	b.wire()
+	if err := b.wire(ctx); err != nil {
+		return err
+	}
 
 	// The metadata outlives the server: leaderships are given up while the image still moves.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -68,6 +74,7 @@ func runBroker(ctx context.Context, cfg *config.Broker, log *slog.Logger, reg pr
 	session, end := context.WithCancel(background)
 	ended := make(chan struct{})
 	go func() { defer close(ended); node.Run(session) }()
+	running.Go(func() { b.tier.Run(session) })
 	b.settle(ctx)
 	ready(b.listener.Addr())
 	err = b.server().Serve(ctx, b.listener)
@@ -86,8 +93,7 @@ func (b *broker) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("varve.metadata.url: %w", err)
 	}
-	id, err := b.store.ClusterID(ctx)
-	if err != nil {
+	if b.cluster, err = b.store.ClusterID(ctx); err != nil {
 		return fmt.Errorf("varve.metadata.url: %w", err)
 	}
 	durability := commitlog.Fsync
@@ -96,7 +102,7 @@ func (b *broker) open(ctx context.Context) error {
 	}
 	for _, path := range b.cfg.LogDirs {
 		opened := make(chan *commitlog.Dir, 1) // what Failed is about: known only after OpenDir has returned
-		d, err := commitlog.OpenDir(path, commitlog.DirOptions{ClusterID: id.String(), NodeID: b.cfg.NodeID, Durability: durability, Logger: b.log, Registerer: b.reg,
+		d, err := commitlog.OpenDir(path, commitlog.DirOptions{ClusterID: b.cluster.String(), NodeID: b.cfg.NodeID, Durability: durability, Logger: b.log, Registerer: b.reg,
 			Failed: func(err error) {
 				b.log.Error("log directory failed", "path", path, "error", err)
 				b.partitions.Fail((<-opened).ID(), err)
@@ -133,10 +139,18 @@ func (b *broker) node() (*metadata.Node, error) {
 		HeartbeatInterval: b.cfg.BrokerHeartbeatInterval, SessionTimeout: b.cfg.BrokerSessionTimeout, Logger: b.log, Registerer: b.reg}), nil
 }
 
-// wire builds the rooms that follow the image.
-func (b *broker) wire() {
+// wire builds the rooms that follow the image, and the tier.
+func (b *broker) wire(ctx context.Context) error {
 	self := metadata.BrokerID(b.cfg.NodeID)
-	b.partitions = replica.NewManager(replica.Config{Self: self, Dirs: b.dirs, Broker: b.current, Store: b.store, Logger: b.log, Registerer: b.reg})
+	if err := b.wireTier(ctx, self); err != nil {
+		return err
+	}
+	partitions := replica.Config{Self: self, Dirs: b.dirs, Broker: b.current, Store: b.store, Logger: b.log, Registerer: b.reg}
+	if b.reader != nil {
+		partitions.Restorer = b.tier
+	}
+	b.partitions = replica.NewManager(partitions)
+	b.tier.SetPartitions(b.partitions)
 	b.groups = group.New(group.Config{Self: self, Store: b.store, Image: b.publisher.Image,
 		MinSession: time.Duration(b.cfg.GroupMinSessionTimeoutMs) * time.Millisecond, MaxSession: time.Duration(b.cfg.GroupMaxSessionTimeoutMs) * time.Millisecond,
 		InitialRebalanceDelay: b.cfg.GroupInitialRebalanceDelay, MaxSize: int(b.cfg.GroupMaxSize), OffsetMetadataMax: int(b.cfg.OffsetMetadataMaxBytes),
@@ -144,12 +158,37 @@ func (b *broker) wire() {
 		OffsetsRetention: time.Duration(b.cfg.OffsetsRetentionMinutes) * time.Minute, Logger: b.log, Registerer: b.reg})
 	b.publisher.OnImage(b.partitions.Apply)
 	b.publisher.OnImage(b.groups.Apply)
+	return nil
+}
+
+// wireTier opens the bucket, makes sure that it is this cluster's, and builds what uploads, retains and reads.
+func (b *broker) wireTier(ctx context.Context, self metadata.BrokerID) error {
+	bucket, err := openBucket(ctx, b.cfg.BucketURL)
+	if err != nil {
+		return err
+	}
+	if bucket != nil {
+		if err := tiering.Claim(ctx, bucket, b.cluster); err != nil {
+			return fmt.Errorf("varve.bucket.url: %w", err)
+		}
+	}
+	b.tier = tiering.New(tiering.Config{Self: self, ClusterID: b.cluster, Bucket: bucket, Manifest: b.store, Ledger: b.store,
+		TaskInterval: b.cfg.TierTaskInterval, RetentionInterval: b.cfg.RetentionCheckInterval, Logger: b.log, Registerer: b.reg})
+	if bucket != nil {
+		b.reader = tiering.NewReader(b.tier, tiering.ReaderConfig{Bucket: bucket, MemoryBytes: b.cfg.TierCacheMemoryBytes, Logger: b.log, Registerer: b.reg})
+	}
+	return nil
 }
 
 func (b *broker) server() *server.Server {
+	var remote fetch.RemoteReader // a nil *Reader in it would not be nil
+	var sizes server.RemoteSizes
+	if b.reader != nil {
+		remote, sizes = b.reader, b.tier
+	}
 	return server.New(server.Config{Self: metadata.BrokerID(b.cfg.NodeID), Broker: b.current, Image: b.publisher.Image, Refresh: b.publisher.Refresh,
-		Store: b.store, Partitions: b.partitions, Dirs: b.dirs, Producer: ingest.New(b.partitions, b.log, b.reg), Fetcher: fetch.New(b.partitions, nil),
-		Groups: b.groups, Logger: b.log, Registerer: b.reg})
+		Store: b.store, Partitions: b.partitions, Dirs: b.dirs, Producer: ingest.New(b.partitions, b.log, b.reg), Fetcher: fetch.New(b.partitions, remote),
+		Groups: b.groups, Remote: sizes, Logger: b.log, Registerer: b.reg})
 }
 
 // current is the configuration with what was set dynamically.
@@ -173,6 +212,9 @@ func (b *broker) close() error {
 	}
 	if b.partitions != nil {
 		b.partitions.Close()
+	}
+	if b.reader != nil {
+		b.reader.Close()
 	}
 	for _, d := range b.dirs {
 		errs = append(errs, d.Close())

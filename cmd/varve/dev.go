@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -84,7 +85,8 @@ func (o devOptions) run(cmd *cobra.Command) (err error) {
 func (o devOptions) settings(metadataURL string) (*config.Broker, error) {
 	return config.NewBroker(map[string]string{
 		"node.id": "1", "listeners": "PLAINTEXT://" + o.listen, "varve.http.listen": o.http, "log.dirs": filepath.Join(o.data, "log"),
-		"varve.metadata.url": metadataURL, "auto.create.topics.enable": "true",
+		"varve.metadata.url": metadataURL, "varve.bucket.url": (&url.URL{Scheme: "file", Path: filepath.Join(o.data, "bucket")}).String(),
+		"remote.log.manager.task.interval.ms": "1000", "log.retention.check.interval.ms": "5000", "auto.create.topics.enable": "true",
 		"group.initial.rebalance.delay.ms": "0", "unclean.leader.election.enable": "true",
 	})
 }

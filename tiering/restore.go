@@ -1,0 +1,48 @@
+package tiering
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"varve/commitlog"
+	"varve/metadata"
+)
+
+// Restored implements replica.Restorer: where the live segments of tp end, and the leader epochs and producer state there, from the newest bundle. A
+// bundle that is missing or broken is an error: starting lower would give out offsets again that the bucket holds.
+func (m *Manager) Restored(ctx context.Context, tp metadata.TopicPartition) (int64, []commitlog.EpochEntry, []byte, error) {
+	rows, err := m.catalog.load(ctx, tp)
+	if err != nil || len(rows) == 0 {
+		return 0, nil, nil, err
+	}
+	last := &rows[len(rows)-1]
+	bundle, err := fetchBundle(ctx, m.cfg.Bucket, last)
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("the newest segment of %s, [%d, %d): %w", tp, last.BaseOffset, last.EndOffset, err)
+	}
+	return last.EndOffset, bundle.LeaderEpochs, bundle.Producers, nil
+}
+
+// fetchBundle reads and checks the bundle of a live segment.
+func fetchBundle(ctx context.Context, b Bucket, row *metadata.RemoteSegment) (*Bundle, error) {
+	body, err := b.Get(ctx, IdxKey(row), 0, row.IdxBytes)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	data := make([]byte, row.IdxBytes)
+	if _, err := io.ReadFull(body, data); err != nil {
+		return nil, &ObjectError{"get", IdxKey(row), err}
+	}
+	bundle, err := Decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", kerr.KafkaStorageError, &ObjectError{"decode", IdxKey(row), err})
+	}
+	if s := bundle.Segment; s.ID != row.ID || s.BaseOffset != row.BaseOffset || s.EndOffset != row.EndOffset || s.LogBytes != row.LogBytes {
+		return nil, fmt.Errorf("%w: %w", kerr.KafkaStorageError, &ObjectError{"decode", IdxKey(row), fmt.Errorf("it describes another segment: %+v", s)})
+	}
+	return bundle, nil
+}
