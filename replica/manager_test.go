@@ -167,6 +167,9 @@ func TestALostLogIsOfflineNeverEmpty(t *testing.T) {
 	if len(d.Names()) != 0 {
 		t.Fatalf("made %v", d.Names())
 	}
+	// An unclean election gives the lost log up.
+	m.Apply(image(id, 2, uuid.Nil, func(p *metadata.Partition) { p.Recovery = metadata.Recovering }))
+	mustAppend(t, leading(t, m, id, 2))
 }
 
 func TestAnUncleanLeaderRebuildsOnceAndOnlyThenLeads(t *testing.T) {

@@ -18,8 +18,14 @@ func (m *Manager) reconcile(p *Partition) {
 	p.work.Lock()
 	defer p.work.Unlock()
 	defer m.waiters.Touch(p.key)
-	if m.ctx.Err() != nil || p.removed.Load() || p.failed.Load() != nil {
+	if m.ctx.Err() != nil || p.removed.Load() {
 		return
+	}
+	if p.failed.Load() != nil {
+		if p.log.Load() != nil {
+			return // its disk failed: only a restart brings it back
+		}
+		p.failed.Store(nil) // its log was not to be had; what is wanted now may be another: an unclean election gives a lost log up
 	}
 	w := p.want.Load()
 	s := w.state
