@@ -24,4 +24,4 @@ test-race: ## the same with the race detector
 	go test -race -timeout 40m ./...
 
 test-e2e: build ## real clients and kill -9 against the binary; needs kcat, confluent-kafka, Java and the kit in testdata/kafka
-	VARVE_BINARY=$(CURDIR)/bin/varve go test -tags e2e -count=1 -timeout 30m ./e2e/chaos ./e2e/clients
+	VARVE_BINARY=$(CURDIR)/bin/varve go test -tags e2e -count=1 -timeout 30m ./e2e/chaos ./e2e/clients ./e2e/disk

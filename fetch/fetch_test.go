@@ -21,6 +21,7 @@ type store struct{}
 func (store) AssignDir(context.Context, metadata.TopicPartition, metadata.BrokerID, metadata.DirID) error {
 	return nil
 }
+func (store) LogLost(context.Context, metadata.TopicPartition, metadata.BrokerID) error { return nil }
 func (store) SetRecovered(context.Context, metadata.TopicPartition, metadata.BrokerID, int32) error {
 	return nil
 }

@@ -21,6 +21,8 @@ import (
 type Store interface {
 	AssignDir(ctx context.Context, tp metadata.TopicPartition, self metadata.BrokerID, dir metadata.DirID) error
 	SetRecovered(ctx context.Context, tp metadata.TopicPartition, self metadata.BrokerID, leaderEpoch int32) error
+	// LogLost records that the replica's log is gone although its directory is online.
+	LogLost(ctx context.Context, tp metadata.TopicPartition, self metadata.BrokerID) error
 }
 
 // Restorer rebuilds a partition from the bucket after an unclean election. Implemented by tiering.

@@ -25,6 +25,7 @@ type ledger struct {
 	down      atomic.Bool
 	assigned  atomic.Int32
 	recovered atomic.Int32
+	lost      atomic.Int32
 }
 
 func (s *ledger) AssignDir(context.Context, metadata.TopicPartition, metadata.BrokerID, metadata.DirID) error {
@@ -32,6 +33,11 @@ func (s *ledger) AssignDir(context.Context, metadata.TopicPartition, metadata.Br
 		return kerr.RequestTimedOut
 	}
 	s.assigned.Add(1)
+	return nil
+}
+
+func (s *ledger) LogLost(context.Context, metadata.TopicPartition, metadata.BrokerID) error {
+	s.lost.Add(1)
 	return nil
 }
 
@@ -157,13 +163,15 @@ func TestALostLogIsOfflineNeverEmpty(t *testing.T) {
 	}
 	d = openDir(t, path)
 	defer d.Close()
-	m = newManager(t, &ledger{}, d)
+	lost := &ledger{}
+	m = newManager(t, lost, d)
 	defer m.Close()
 	m.Apply(image(id, 1, d.ID(), nil))
 	eventually(t, "KAFKA_STORAGE_ERROR", func() bool {
 		_, err := m.Partition(metadata.TopicPartition{TopicID: id})
 		return errors.Is(err, kerr.KafkaStorageError)
 	})
+	eventually(t, "the loss to be recorded", func() bool { return lost.lost.Load() == 1 })
 	if len(d.Names()) != 0 {
 		t.Fatalf("made %v", d.Names())
 	}

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -32,6 +33,9 @@ func (m *Manager) reconcile(p *Partition) {
 	if err := m.open(p, w); err != nil {
 		m.cfg.Logger.Error("partition is offline", "topic", p.topic, "partition", p.key.Partition, "error", err)
 		p.fail(err)
+		if errors.Is(err, errLogLost) && m.has(s.Dirs[slices.Index(s.Replicas, m.cfg.Self)]) {
+			m.retry(p, "recording a lost log", func() error { return m.cfg.Store.LogLost(m.ctx, p.key, m.cfg.Self) })
+		}
 		return
 	}
 	if s.Leader != m.cfg.Self {
@@ -82,6 +86,14 @@ func (m *Manager) openLog(p *Partition, w *wanted) error {
 	return nil
 }
 
+// errLogLost is wrapped when Postgres knows a log to be here and it is not.
+var errLogLost = errors.New("the log is lost")
+
+// has reports whether dir is one of this broker's.
+func (m *Manager) has(dir metadata.DirID) bool {
+	return slices.ContainsFunc(m.cfg.Dirs, func(d *commitlog.Dir) bool { return d.ID() == dir })
+}
+
 // place finds the directory of a partition: the one that has the log, or for a new one that with the fewest logs. A log that Postgres knows
 // to be here and is not is lost.
 func (m *Manager) place(name string, s *metadata.Partition) (*commitlog.Dir, error) {
@@ -102,8 +114,8 @@ func (m *Manager) place(name string, s *metadata.Partition) (*commitlog.Dir, err
 		return nil, fmt.Errorf("%w: there is no log directory", kerr.KafkaStorageError)
 	}
 	if assigned != uuid.Nil && s.Recovery != metadata.Recovering {
-		return nil, fmt.Errorf("%w: the log of %s is lost: log directory %s does not hold it; put the disk back, or elect a leader uncleanly to rebuild it from the bucket",
-			kerr.KafkaStorageError, name, assigned)
+		return nil, fmt.Errorf("%w: %w: %s should be in log directory %s; put the disk back, or elect a leader uncleanly to rebuild it from the bucket",
+			kerr.KafkaStorageError, errLogLost, name, assigned)
 	}
 	return best, nil
 }

@@ -32,10 +32,10 @@ func connect(t *testing.T, addr string) *kgo.Client {
 	return cl
 }
 
-// ask sends a request to broker 1, which leads everything here.
+// ask sends a request to the one broker.
 func ask[R kmsg.Response](t *testing.T, cl *kgo.Client, req kmsg.Request) R {
 	t.Helper()
-	resp, err := cl.Broker(1).RetriableRequest(t.Context(), req)
+	resp, err := cl.SeedBrokers()[0].RetriableRequest(t.Context(), req)
 	if err != nil {
 		t.Fatalf("%s: %v", kmsg.NameForKey(req.Key()), err)
 	}
@@ -168,7 +168,8 @@ func (pr *producer) send(t *testing.T, cl *kgo.Client, seq int32) (int64, error)
 	rec.Length = int32(len(rec.AppendTo(nil)) - 1) // without the length itself, one byte here
 	batch := kmsg.NewRecordBatch()
 	batch.PartitionLeaderEpoch, batch.Magic = -1, 2
-	batch.FirstTimestamp, batch.MaxTimestamp = 1700000000000, 1700000000000
+	now := time.Now().UnixMilli() // a producer whose last record is older than a day is forgotten
+	batch.FirstTimestamp, batch.MaxTimestamp = now, now
 	batch.ProducerID, batch.FirstSequence, batch.NumRecords = pr.id, seq, 1
 	batch.Records = rec.AppendTo(nil)
 	raw := batch.AppendTo(nil)

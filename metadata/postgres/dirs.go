@@ -55,3 +55,30 @@ func (s *Store) AssignDir(ctx context.Context, tp metadata.TopicPartition, self 
 		return true, savePartitions(ctx, tx, []*metadata.Partition{&next})
 	})
 }
+
+// LogLost records that broker self no longer has its replica of tp although the directory that held it is online: somebody removed the log.
+// From then on the replica counts as being in a directory that does not exist, as after the loss of a whole disk: it leads only after an
+// unclean election, which rebuilds it from the bucket.
+func (s *Store) LogLost(ctx context.Context, tp metadata.TopicPartition, self metadata.BrokerID) error {
+	return s.change(ctx, brokerOp("record a lost log"), func(ctx context.Context, tx pgx.Tx) (bool, error) {
+		brokers, err := readBrokers(ctx, tx, `FOR SHARE`)
+		if err != nil {
+			return false, err
+		}
+		locked, err := lockSome(ctx, tx, []metadata.TopicPartition{tp})
+		if err != nil || len(locked) == 0 {
+			return false, err
+		}
+		p := locked[0]
+		i := slices.Index(p.Replicas, self)
+		if i < 0 || p.Dirs[i] == uuid.Nil || !metadata.Electable(p, i, brokers) {
+			return false, nil // known already
+		}
+		next := *p
+		next.Dirs = slices.Clone(p.Dirs)
+		next.Dirs[i] = uuid.New()
+		next.PartitionEpoch++
+		elected := metadata.Elect(&next, brokers, metadata.KeepLeader, false)
+		return true, savePartitions(ctx, tx, []*metadata.Partition{elected})
+	})
+}
