@@ -148,6 +148,31 @@ func TestNewDiskLosesLeadership(t *testing.T) {
 	}
 }
 
+// TestLogLost: a replica whose log was removed from an online directory leads no more, until an unclean election gives it up.
+func TestLogLost(t *testing.T) {
+	s := open(t)
+	b := newBroker(1).join(t, s)
+	tp := metadata.TopicPartition{TopicID: topic(t, s, "alone", []metadata.BrokerID{1})}
+	if err := s.AssignDir(t.Context(), tp, 1, b.Dirs[0]); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // to say it again changes nothing
+		if err := s.LogLost(t.Context(), tp, 1); err != nil {
+			t.Fatal(err)
+		}
+		if p := snapshot(t, s).Partition(tp); p.Leader != metadata.NoBroker || p.LeaderEpoch != 1 || len(p.ISR) != 1 || p.Dirs[0] == b.Dirs[0] {
+			t.Fatalf("%+v", p)
+		}
+	}
+	errs, err := s.ElectLeaders(t.Context(), metadata.ElectUnclean, []metadata.TopicPartition{tp})
+	if err != nil || errs[0] != nil {
+		t.Fatal(err, errs)
+	}
+	if p := snapshot(t, s).Partition(tp); p.Leader != 1 || p.Recovery != metadata.Recovering || p.Dirs[0] != uuid.Nil {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestAssignDirRefuses(t *testing.T) {
 	s := open(t)
 	b := newBroker(1).join(t, s)
