@@ -4,15 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -39,7 +34,7 @@ func devCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&o.data, "data", "varve-data", "directory of everything that is kept")
 	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:9092", "address of the Kafka listener; port 0 picks a free one")
-	cmd.Flags().StringVar(&o.http, "http", "127.0.0.1:9644", "address of /metrics and /livez")
+	cmd.Flags().StringVar(&o.http, "http", "127.0.0.1:9644", "address of /metrics, /livez, /readyz and /debug/pprof")
 	cmd.Flags().BoolVar(&o.ephemeral, "ephemeral", false, "keep nothing: a temporary directory, removed at the end")
 	return cmd
 }
@@ -67,18 +62,7 @@ func (o devOptions) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	reg := prometheus.NewRegistry()
-	web, err := net.Listen("tcp", o.http)
-	if err != nil {
-		return fmt.Errorf("--http: %w", err)
-	}
-	health := newHealth(reg)
-	done := make(chan error, 1)
-	go func() { done <- health.Serve(web) }()
-	defer func() { _ = health.Close(); <-done }()
-	return runBroker(cmd.Context(), cfg, log, reg, func(addr net.Addr) {
-		fmt.Fprintf(cmd.OutOrStdout(), "ready kafka=%s http=%s data=%s\n%s", addr, web.Addr(), o.data, firstSteps(addr.String()))
-	})
+	return run(cmd, cfg, o.data)
 }
 
 // settings are those of a broker for development: nothing waits, topics appear by themselves, a lost disk is rebuilt.
@@ -97,14 +81,6 @@ func newLogger() *slog.Logger {
 		return slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	return slog.New(slog.NewJSONHandler(os.Stderr, nil))
-}
-
-// newHealth serves metrics and the health checks. The process is ready when its ready line is printed; until then nothing listens for Kafka clients.
-func newHealth(reg *prometheus.Registry) *http.Server {
-	mux := http.NewServeMux()
-	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
-	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 }
 
 // firstSteps are lines to copy into another terminal.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,7 @@ func main() {
 	err := root().ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "varve:", err)
+		fmt.Fprintln(os.Stderr, "varve:", strings.Join(strings.Fields(err.Error()), " ")) // one line, whatever is in it
 		os.Exit(1)
 	}
 }
@@ -30,6 +31,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(devCommand(), migrateCommand(), versionCommand())
+	cmd.AddCommand(devCommand(), brokerCommand(), migrateCommand(), versionCommand())
 	return cmd
 }

@@ -16,12 +16,12 @@ func migrateCommand() *cobra.Command {
 		Use:   "migrate up|down|version",
 		Short: "Bring the metadata schema in Postgres up to date, take it down, or print its version",
 		Example: `  varve migrate up --url postgres://varve@127.0.0.1:5432/varve
-  VARVE_VARVE_METADATA_URL=postgres://… varve migrate version`,
+  VARVE_METADATA_URL=postgres://… varve migrate version`,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"up", "down", "version"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if url == "" {
-				url = os.Getenv("VARVE_VARVE_METADATA_URL")
+				url = os.Getenv("VARVE_METADATA_URL")
 			}
 			if url == "" {
 				return errors.New("varve.metadata.url is not set: give --url postgres://user@host:port/database")
@@ -34,6 +34,6 @@ func migrateCommand() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&url, "url", "", "Postgres URL of the metadata [env: VARVE_VARVE_METADATA_URL]")
+	cmd.Flags().StringVar(&url, "url", "", "Postgres URL of the metadata [env: VARVE_METADATA_URL]")
 	return cmd
 }
