@@ -168,6 +168,7 @@ func (b *broker) wireTier(ctx context.Context, self metadata.BrokerID) error {
 		return err
 	}
 	if bucket != nil {
+		bucket = tiering.Counted(bucket, b.reg)
 		if err := tiering.Claim(ctx, bucket, b.cluster); err != nil {
 			return fmt.Errorf("varve.bucket.url: %w", err)
 		}
