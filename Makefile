@@ -2,7 +2,7 @@
 
 KAFKA_HOME ?= $(HOME)/.cache/varve-reference-kafka
 
-.PHONY: help run build test test-race test-e2e vet
+.PHONY: help run build build-all test test-all test-race test-e2e fuzz bench staticcheck vet
 
 run: build ## build varve and start a broker for development
 	bin/varve dev
@@ -17,11 +17,30 @@ vet: ## go vet, end-to-end programs included
 	go vet ./...
 	go vet -tags e2e ./e2e/...
 
-test: vet ## the tests a contributor needs; they bring their own Postgres
-	go test -timeout 20m ./...
+test: vet ## the tests a contributor needs; they bring their own Postgres and MinIO
+	go test -timeout 20m ./... ./testdata/flights
+
+test-all: staticcheck test-race test-e2e fuzz build-all ## everything, real clients and MinIO included
+
+build-all: ## cross builds
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/varve
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/varve
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+staticcheck: vet ## static analysis
+	GOFLAGS= go run $(STATICCHECK) ./...
+
+fuzz: ## each fuzz target for some seconds
+	@for pkg in commitlog commitlog/record tiering server; do \
+	  for target in $$(grep -ho '^func Fuzz[A-Za-z]*' $$pkg/*_test.go | cut -c6-); do \
+	    echo "fuzzing $$pkg $$target"; go test ./$$pkg -run '^$$' -fuzz "^$$target$$" -fuzztime 5s || exit 1; done; done
+
+bench: build ## Varve and Kafka side by side: about an hour; writes docs/benchmarks.md
+	go run ./bench -out docs/benchmarks.md
 
 test-race: ## the same with the race detector
-	go test -race -timeout 40m ./...
+	go test -race -timeout 40m ./... ./testdata/flights
 
 test-e2e: build ## real clients and kill -9 against the binary; needs kcat, confluent-kafka, Java and the kit in testdata/kafka
-	VARVE_BINARY=$(CURDIR)/bin/varve go test -tags e2e -count=1 -timeout 30m ./e2e/chaos ./e2e/clients ./e2e/disk
+	VARVE_BINARY=$(CURDIR)/bin/varve go test -tags e2e -count=1 -timeout 30m ./e2e/chaos ./e2e/clients ./e2e/disk ./e2e/demo ./e2e/wire

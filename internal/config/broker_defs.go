@@ -31,6 +31,9 @@ func behindTopics() []Def {
 		}
 		d := t
 		d.Name, d.Topic, d.TopicOf, d.Broker = t.TopicOf, false, "", true
+		if d.Name == "log.retention.ms" {
+			d.Default = "" // Kafka's default is that of log.retention.hours, which the topic setting repeats
+		}
 		d.Doc = "Default of the topic setting " + t.Name + ": " + t.Doc
 		out = append(out, d)
 	}

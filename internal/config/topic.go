@@ -42,7 +42,7 @@ func CheckTopic(overrides map[string]string) error {
 	for _, name := range names {
 		d, ok := TopicDef(name)
 		if !ok {
-			return fmt.Errorf("Unknown topic config name: %s", name)
+			return fmt.Errorf("Unknown topic config name: %s", name) //lint:ignore ST1005 clients show it as Kafka says it
 		}
 		if d.Check == nil {
 			continue
