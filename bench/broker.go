@@ -41,8 +41,9 @@ func text(s string) *string { return &s }
 func systems(varve, kafka string) map[string]system {
 	local := map[string]*string{"remote.storage.enable": text("false")}
 	return map[string]system{
-		"varve": {"varve", func(dir string) (*broker, error) { return startVarve(varve, dir) }, local},
-		"kafka": {"kafka", func(dir string) (*broker, error) { return startKafka(kafka, dir) }, nil},
+		"varve":       {"varve", func(dir string) (*broker, error) { return startVarve(varve, dir) }, local},
+		"varve-minio": {"varve-minio", func(dir string) (*broker, error) { return startVarveOnMinIO(varve, dir) }, nil},
+		"kafka":       {"kafka", func(dir string) (*broker, error) { return startKafka(kafka, dir) }, nil},
 		"kafka-syncing": {"kafka-syncing", func(dir string) (*broker, error) { return startKafka(kafka, dir) },
 			map[string]*string{"flush.messages": text("1")}},
 		"kafka-tiered": {"kafka-tiered", func(dir string) (*broker, error) { return startKafka(kafka, dir, "--tiered") }, nil},

@@ -78,7 +78,7 @@ func metadataTopics(im *metadata.Image, req *kmsg.MetadataRequest) (topics []kms
 		switch {
 		case want.Topic == nil:
 			mt.ErrorCode = kerr.UnknownTopicID.Code
-		case checkTopicName(k.name) != nil:
+		case CheckTopicName(k.name) != nil:
 			mt.ErrorCode, mt.TopicID = kerr.InvalidTopicException.Code, uuid.Nil
 		default:
 			mt.ErrorCode, mt.TopicID = kerr.UnknownTopicOrPartition.Code, uuid.Nil

@@ -38,7 +38,7 @@ func (s *Server) describeResource(want kmsg.DescribeConfigsRequestResource, req 
 	im, b := s.cfg.Image(), s.cfg.Broker()
 	switch want.ResourceType {
 	case kmsg.ConfigResourceTypeTopic:
-		if err := checkTopicName(want.ResourceName); err != nil {
+		if err := CheckTopicName(want.ResourceName); err != nil {
 			return nil, err
 		}
 		t := im.ByName[want.ResourceName]

@@ -93,7 +93,7 @@ func (s *Server) alterable(name resourceName) (res metadata.ConfigResource, curr
 	res.Broker = metadata.NoBroker
 	switch name.kind {
 	case kmsg.ConfigResourceTypeTopic:
-		if err := checkTopicName(name.name); err != nil {
+		if err := CheckTopicName(name.name); err != nil {
 			return res, nil, err
 		}
 		t := im.ByName[name.name]

@@ -75,7 +75,7 @@ func missingTopic(name string) kmsg.DescribeTopicPartitionsResponseTopic {
 	rt := kmsg.NewDescribeTopicPartitionsResponseTopic()
 	rt.Topic, rt.AuthorizedOperations = &name, topicOperations
 	rt.ErrorCode = kerr.UnknownTopicOrPartition.Code
-	if checkTopicName(name) != nil {
+	if CheckTopicName(name) != nil {
 		rt.ErrorCode = kerr.InvalidTopicException.Code
 	}
 	return rt

@@ -21,8 +21,8 @@ const (
 // reservedTopics are Kafka's own topics. Varve keeps offsets and transactions in Postgres: they do not exist and nobody may make them.
 var reservedTopics = map[string]bool{"__consumer_offsets": true, "__transaction_state": true, "__share_group_state": true, "__cluster_metadata": true}
 
-// checkTopicName is Kafka's Topic.validate: INVALID_TOPIC_EXCEPTION for a name that no topic may have.
-func checkTopicName(name string) error {
+// CheckTopicName is Kafka's Topic.validate: INVALID_TOPIC_EXCEPTION for a name that no topic may have.
+func CheckTopicName(name string) error {
 	switch {
 	case name == "":
 		return refuse(kerr.InvalidTopicException, "Topic name is invalid: the empty string is not allowed")
@@ -44,7 +44,7 @@ func notTopicRune(r rune) bool {
 // checkNewTopicName adds what holds for names of topics to create: not reserved, not taken, and no collision with another topic in
 // metric names, where '.' becomes '_'. metricNames maps the metric name of every topic there is to its name.
 func checkNewTopicName(im *metadata.Image, metricNames map[string]string, name string) error {
-	if err := checkTopicName(name); err != nil {
+	if err := CheckTopicName(name); err != nil {
 		return err
 	}
 	if reservedTopics[name] {

@@ -44,8 +44,9 @@ type broker struct {
 	listener   net.Listener
 }
 
-// runBroker serves until ctx ends. ready is called with the address once clients are served. The metadata schema must be up to date.
-func runBroker(ctx context.Context, cfg *config.Broker, log *slog.Logger, reg prometheus.Registerer, ready func(addr net.Addr)) (err error) {
+// runBroker serves until ctx ends. topics are made if they are not there; ready is called with the address once clients
+// are served. The metadata schema must be up to date.
+func runBroker(ctx context.Context, cfg *config.Broker, log *slog.Logger, reg prometheus.Registerer, topics []newTopic, ready func(addr net.Addr)) (err error) {
 	b := &broker{cfg: cfg, log: log, reg: reg}
 	defer func() { err = errors.Join(err, b.close()) }()
 	if err := b.open(ctx); err != nil {
@@ -70,6 +71,9 @@ func runBroker(ctx context.Context, cfg *config.Broker, log *slog.Logger, reg pr
 	running.Go(func() { b.publisher.Run(background) })
 	if err := node.Join(ctx); err != nil {
 		return fmt.Errorf("joining the cluster as node.id %d: %w", cfg.NodeID, err)
+	}
+	if err := b.createTopics(ctx, topics); err != nil {
+		return err
 	}
 	session, end := context.WithCancel(background)
 	ended := make(chan struct{})

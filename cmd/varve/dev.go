@@ -19,6 +19,7 @@ import (
 // devOptions are the flags of `varve dev`.
 type devOptions struct {
 	data, listen, http string
+	topics             []string
 	ephemeral          bool
 }
 
@@ -28,6 +29,7 @@ func devCommand() *cobra.Command {
 		Use:   "dev",
 		Short: "Run a broker with its own Postgres, for development, on the loopback interface",
 		Example: `  varve dev
+  varve dev --topic orders:8 --topic clicks
   varve dev --data ./varve-data --listen 127.0.0.1:0 --http 127.0.0.1:0`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
@@ -35,11 +37,16 @@ func devCommand() *cobra.Command {
 	cmd.Flags().StringVar(&o.data, "data", "varve-data", "directory of everything that is kept")
 	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:9092", "address of the Kafka listener; port 0 picks a free one")
 	cmd.Flags().StringVar(&o.http, "http", "127.0.0.1:9644", "address of /metrics, /livez, /readyz and /debug/pprof")
+	cmd.Flags().StringArrayVar(&o.topics, "topic", nil, "create a topic, NAME or NAME:PARTITIONS; may be repeated")
 	cmd.Flags().BoolVar(&o.ephemeral, "ephemeral", false, "keep nothing: a temporary directory, removed at the end")
 	return cmd
 }
 
 func (o devOptions) run(cmd *cobra.Command) (err error) {
+	topics, err := parseTopics(o.topics)
+	if err != nil {
+		return err
+	}
 	log := newLogger()
 	if o.ephemeral {
 		if o.data, err = os.MkdirTemp("", "varve-dev-"); err != nil {
@@ -62,7 +69,7 @@ func (o devOptions) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	return run(cmd, cfg, o.data)
+	return run(cmd, cfg, o.data, topics)
 }
 
 // settings are those of a broker for development: nothing waits, topics appear by themselves, a lost disk is rebuilt.

@@ -55,11 +55,12 @@ func serve(cmd *cobra.Command, set map[string]string, migrate bool) error {
 			return fmt.Errorf("varve.metadata.url: %w", err)
 		}
 	}
-	return run(cmd, cfg, "")
+	return run(cmd, cfg, "", nil)
 }
 
-// run serves Kafka clients and HTTP until the command's context ends. data, when it is not empty, is said in the ready line.
-func run(cmd *cobra.Command, cfg *config.Broker, data string) (err error) {
+// run serves Kafka clients and HTTP until the command's context ends. data, when it is not empty, is said in the ready line; topics are there
+// before it.
+func run(cmd *cobra.Command, cfg *config.Broker, data string, topics []newTopic) (err error) {
 	log, reg := newLogger(), prometheus.NewRegistry()
 	web, err := net.Listen("tcp", cfg.HTTPListen)
 	if err != nil {
@@ -69,7 +70,7 @@ func run(cmd *cobra.Command, cfg *config.Broker, data string) (err error) {
 	done := make(chan error, 1)
 	go func() { done <- health.serve(web) }()
 	defer func() { err = errors.Join(err, health.close(), <-done) }()
-	return runBroker(cmd.Context(), cfg, log, reg, func(addr net.Addr) {
+	return runBroker(cmd.Context(), cfg, log, reg, topics, func(addr net.Addr) {
 		health.ready.Store(true)
 		fmt.Fprintf(cmd.OutOrStdout(), "ready kafka=%s http=%s", addr, web.Addr())
 		if data != "" {

@@ -188,7 +188,7 @@ func (s *shard) serve(m loaded) {
 		s.c.metrics.moved("", machine.state.String())
 		s.arm(g.GroupID, machine)
 	}
-	s.c.log.Info("coordinating group shard", "shard", s.index, "epoch", epoch, "groups", len(m.groups))
+	s.c.log.Debug("coordinating group shard", "shard", s.index, "epoch", epoch, "groups", len(m.groups))
 }
 
 // drop forgets all groups and answers whoever waits.
