@@ -62,11 +62,13 @@ func (o options) run() error {
 		}
 		results = append(results, r)
 		fmt.Print(r.table())
+		if o.out != "" { // after each measure: the whole takes long
+			if err := os.WriteFile(o.out, []byte(report(o, results)), 0o644); err != nil {
+				return err
+			}
+		}
 	}
-	if o.out == "" {
-		return nil
-	}
-	return os.WriteFile(o.out, []byte(report(o, results)), 0o644)
+	return nil
 }
 
 // once measures one freshly started broker in a directory of its own.
