@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/crc32"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -53,6 +54,36 @@ func TestBundleDamage(t *testing.T) {
 	}
 }
 
+// TestBundleHead: the bound holds for the longest topic name and for any size of segment, and the head is checked like the whole.
+func TestBundleHead(t *testing.T) {
+	b := sampleBundle(true)
+	b.Topic, b.Index = strings.Repeat("t", 249), make([]byte, 1<<20)
+	data := b.Encode()
+	n := HeadBytes(b.Segment.LogBytes)
+	head, err := DecodeHead(data[:n])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(head.Chunks, b.Chunks) || head.Segment != b.Segment || head.Topic != b.Topic || head.Index != nil {
+		t.Errorf("got %+v", head)
+	}
+	end := bytes.Index(data, encodeChunks(b.Chunks)) + len(encodeChunks(b.Chunks))
+	for i := range end {
+		broken := bytes.Clone(data[:n])
+		broken[i] ^= 1
+		if _, err := DecodeHead(broken); err == nil {
+			t.Errorf("byte %d of %d flipped: accepted", i, end)
+		}
+		if _, err := DecodeHead(data[:i]); err == nil {
+			t.Errorf("cut at %d of %d: accepted", i, end)
+		}
+	}
+	const gib = 1 << 30
+	if n := HeadBytes(gib); n > 11<<10 || n < gib/chunkTarget*chunkBytes {
+		t.Errorf("the head of a bundle of 1 GiB has up to %d bytes", n)
+	}
+}
+
 // TestSummarize cuts a segment of many batches into chunks at batch boundaries, with the right checksums.
 func TestSummarize(t *testing.T) {
 	var log []byte
@@ -94,7 +125,11 @@ func FuzzBundle(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, err := Decode(data)
 		if err != nil {
+			_, _ = DecodeHead(data) // may read less, must not panic
 			return
+		}
+		if head, err := DecodeHead(data); err != nil || head.Segment != b.Segment || !reflect.DeepEqual(head.Chunks, b.Chunks) {
+			t.Errorf("head: %+v, %v", head, err)
 		}
 		again, err := Decode(b.Encode())
 		if err != nil || !reflect.DeepEqual(again.Segment, b.Segment) {

@@ -200,7 +200,7 @@ func (r *Reader) table(row *metadata.RemoteSegment) (*Bundle, <-chan struct{}, e
 	}
 	segment := *row
 	wait, err := r.tableGets.start(row.ID, false, func(ctx context.Context) error {
-		b, err := fetchBundle(ctx, r.cfg.Bucket, &segment)
+		b, err := fetchTable(ctx, r.cfg.Bucket, &segment)
 		if err != nil {
 			return r.note(err)
 		}

@@ -28,20 +28,33 @@ func (m *Manager) Restored(ctx context.Context, tp metadata.TopicPartition) (int
 
 // fetchBundle reads and checks the bundle of a live segment.
 func fetchBundle(ctx context.Context, b Bucket, row *metadata.RemoteSegment) (*Bundle, error) {
-	body, err := b.Get(ctx, IdxKey(row), 0, row.IdxBytes)
+	return fetchIdx(ctx, b, row, row.IdxBytes, Decode)
+}
+
+// fetchTable reads and checks of a live segment's bundle what reading needs: the head, and the rest only if there are aborted transactions.
+func fetchTable(ctx context.Context, b Bucket, row *metadata.RemoteSegment) (*Bundle, error) {
+	if row.HasTxnIndex {
+		return fetchBundle(ctx, b, row)
+	}
+	return fetchIdx(ctx, b, row, min(row.IdxBytes, HeadBytes(row.LogBytes)), DecodeHead)
+}
+
+func fetchIdx(ctx context.Context, b Bucket, row *metadata.RemoteSegment, size int64, decode func([]byte) (*Bundle, error)) (*Bundle, error) {
+	body, err := b.Get(ctx, IdxKey(row), 0, size)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
-	data := make([]byte, row.IdxBytes)
+	data := make([]byte, size)
 	if _, err := io.ReadFull(body, data); err != nil {
 		return nil, &ObjectError{"get", IdxKey(row), err}
 	}
-	bundle, err := Decode(data)
+	bundle, err := decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", kerr.KafkaStorageError, &ObjectError{"decode", IdxKey(row), err})
 	}
-	if s := bundle.Segment; s.ID != row.ID || s.BaseOffset != row.BaseOffset || s.EndOffset != row.EndOffset || s.LogBytes != row.LogBytes {
+	if s := bundle.Segment; s.ID != row.ID || s.TopicPartition != row.TopicPartition || s.BaseOffset != row.BaseOffset || s.EndOffset != row.EndOffset ||
+		s.LogBytes != row.LogBytes || s.LogCRC32C != row.LogCRC32C {
 		return nil, fmt.Errorf("%w: %w", kerr.KafkaStorageError, &ObjectError{"decode", IdxKey(row), fmt.Errorf("it describes another segment: %+v", s)})
 	}
 	return bundle, nil
