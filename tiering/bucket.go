@@ -48,7 +48,8 @@ type PutOptions struct {
 type Bucket interface {
 	// Put stores the first o.Size bytes of body. It may read parts of body several times and concurrently, and retains it only until it returns.
 	Put(ctx context.Context, key string, body io.ReaderAt, o PutOptions) error
-	// Get reads [offset, offset+length) into a reader that the caller closes; length -1: to the end.
+	// Get reads [offset, offset+length) into a reader that the caller closes; length -1: to the end. A range that begins at or beyond the end of
+	// the object is an error, but for all of an empty object; one that goes beyond it ends there.
 	Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error)
 	Stat(ctx context.Context, key string) (ObjectInfo, error)
 	// List calls f in key order for the objects whose key begins with prefix and is > after, until f returns false.

@@ -30,7 +30,7 @@ func Run(t *testing.T, b tiering.Bucket) {
 		test func(t *testing.T)
 	}{
 		{"put and get", s.putAndGet}, {"ranges", s.ranges}, {"missing", s.missing}, {"if none match", s.ifNoneMatch},
-		{"overwrite", s.overwrite}, {"list", s.list}, {"delete", s.delete}, {"wrong checksum", s.wrongChecksum},
+		{"overwrite", s.overwrite}, {"list", s.list}, {"delete", s.delete}, {"many", s.many}, {"wrong checksum", s.wrongChecksum},
 		{"large", s.large}, {"concurrent", s.concurrent}, {"cancelled", s.cancelled},
 	} {
 		t.Run(c.name, c.test)
@@ -87,13 +87,21 @@ func (s suite) ranges(t *testing.T) {
 		data[i] = byte(i * i >> 5)
 	}
 	s.put(t, "ranges", data)
-	for _, r := range [][2]int64{{0, 1}, {0, 100_000}, {99_999, 1}, {500, 4096}, {77_777, -1}} {
+	for _, r := range [][2]int64{{0, 1}, {0, 100_000}, {99_999, 1}, {500, 4096}, {77_777, -1}, {99_000, 4096}, {500, 0}} {
 		want := data[r[0]:]
 		if r[1] >= 0 {
-			want = want[:r[1]]
+			want = want[:min(r[1], int64(len(want)))]
 		}
 		if got := s.get(t, "ranges", r[0], r[1]); !bytes.Equal(got, want) {
 			t.Errorf("range %v: other bytes (%d)", r, len(got))
+		}
+	}
+	for _, r := range [][2]int64{{100_000, 1}, {100_000, -1}, {200_000, 10}} {
+		if body, err := s.b.Get(t.Context(), "ranges", r[0], r[1]); err == nil {
+			body.Close()
+			t.Errorf("range %v beyond the end is no error", r)
+		} else if errors.Is(err, tiering.ErrNotFound) {
+			t.Errorf("range %v beyond the end: %v, but the object is there", r, err)
 		}
 	}
 }
@@ -199,6 +207,41 @@ func (s suite) delete(t *testing.T) {
 	}
 }
 
+// many lists and deletes more keys than one request of a store takes.
+func (s suite) many(t *testing.T) {
+	const n = 1005
+	keys := make([]string, n)
+	var wg sync.WaitGroup
+	for i := range keys {
+		keys[i] = fmt.Sprintf("many/%04d", i)
+	}
+	for part := range slices.Chunk(keys, n/8) {
+		wg.Go(func() {
+			for _, key := range part {
+				if err := s.b.Put(t.Context(), key, bytes.NewReader(nil), options(nil)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	list := func() (found []string) {
+		if err := s.b.List(t.Context(), "many/", "", func(o tiering.ObjectInfo) bool { found = append(found, o.Key); return true }); err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	if found := list(); !slices.Equal(found, keys) {
+		t.Errorf("%d keys are listed of %d, or in another order", len(found), n)
+	}
+	if err := s.b.Delete(t.Context(), keys); err != nil {
+		t.Fatal(err)
+	}
+	if found := list(); found != nil {
+		t.Errorf("%d keys are left, the first is %s", len(found), found[0])
+	}
+}
+
 func (s suite) wrongChecksum(t *testing.T) {
 	o := options([]byte("what was meant"))
 	if err := s.b.Put(t.Context(), "damaged", bytes.NewReader([]byte("what was sent!")), o); err == nil {
@@ -219,12 +262,16 @@ func (pattern) ReadAt(p []byte, at int64) (int, error) {
 	return len(p), nil
 }
 
-func (s suite) large(t *testing.T) {
+// checksum is that of the pattern's first size bytes.
+func checksum(size int64) uint32 {
 	sum := crc32.New(castagnoli)
-	if _, err := io.Copy(sum, io.NewSectionReader(pattern{}, 0, large)); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.b.Put(t.Context(), "large", pattern{}, tiering.PutOptions{Size: large, CRC32C: sum.Sum32()}); err != nil {
+	_, _ = io.Copy(sum, io.NewSectionReader(pattern{}, 0, size)) // neither end can fail
+	return sum.Sum32()
+}
+
+func (s suite) large(t *testing.T) {
+	sum := checksum(large)
+	if err := s.b.Put(t.Context(), "large", pattern{}, tiering.PutOptions{Size: large, CRC32C: sum}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := s.b.Get(t.Context(), "large", 0, -1)
@@ -233,10 +280,17 @@ func (s suite) large(t *testing.T) {
 	}
 	defer r.Close()
 	got := crc32.New(castagnoli)
-	if n, err := io.Copy(got, r); err != nil || n != large || got.Sum32() != sum.Sum32() {
-		t.Errorf("%d bytes of %d, checksum %08x of %08x: %v", n, large, got.Sum32(), sum.Sum32(), err)
+	if n, err := io.Copy(got, r); err != nil || n != large || got.Sum32() != sum {
+		t.Errorf("%d bytes of %d, checksum %08x of %08x: %v", n, large, got.Sum32(), sum, err)
 	}
-	if err := s.b.Put(t.Context(), "large-damaged", pattern{}, tiering.PutOptions{Size: large, CRC32C: sum.Sum32() + 1}); err == nil {
+	other := tiering.PutOptions{Size: large - 1, CRC32C: checksum(large - 1), IfNoneMatch: true}
+	if err := s.b.Put(t.Context(), "large", pattern{}, other); !errors.Is(err, tiering.ErrExists) {
+		t.Errorf("a large put over an object, if none matches: %v", err)
+	}
+	if info, err := s.b.Stat(t.Context(), "large"); err != nil || info.Size != large {
+		t.Errorf("the object that was to stay: %+v, %v", info, err)
+	}
+	if err := s.b.Put(t.Context(), "large-damaged", pattern{}, tiering.PutOptions{Size: large, CRC32C: sum + 1}); err == nil {
 		t.Error("a large object with another checksum was stored")
 	}
 	if _, err := s.b.Stat(t.Context(), "large-damaged"); !errors.Is(err, tiering.ErrNotFound) {
@@ -280,12 +334,26 @@ func (s suite) concurrent(t *testing.T) {
 }
 
 func (s suite) cancelled(t *testing.T) {
+	s.put(t, "kept", []byte("x"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.b.Put(ctx, "cancelled", bytes.NewReader(nil), options(nil)); err == nil {
-		t.Error("put went on")
+	if err := s.b.Put(ctx, "cancelled", bytes.NewReader(nil), options(nil)); !errors.Is(err, context.Canceled) {
+		t.Errorf("put: %v", err)
 	}
 	if _, err := s.b.Stat(t.Context(), "cancelled"); !errors.Is(err, tiering.ErrNotFound) {
 		t.Errorf("the object is there: %v", err)
+	}
+	if body, err := s.b.Get(ctx, "kept", 0, -1); err == nil {
+		body.Close()
+		t.Error("get went on")
+	}
+	if err := s.b.List(ctx, "", "", func(tiering.ObjectInfo) bool { return true }); !errors.Is(err, context.Canceled) {
+		t.Errorf("list: %v", err)
+	}
+	if err := s.b.Delete(ctx, []string{"kept"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("delete: %v", err)
+	}
+	if _, err := s.b.Stat(t.Context(), "kept"); err != nil {
+		t.Errorf("what was not deleted: %v", err)
 	}
 }

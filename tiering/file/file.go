@@ -1,5 +1,6 @@
 // Package file is the bucket in a directory: file:///dir. An object is a file; it appears whole or not at all, and survives a crash once Put has
-// returned. For one machine, for tests, and for file systems that several brokers share and that rename and link atomically.
+// returned. For one machine, for tests, and for file systems that several brokers share and that rename and link atomically. Files that are being
+// written are in a directory of their own; what a crash leaves there goes when the bucket is opened a day later.
 package file
 
 import (
@@ -16,12 +17,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"varve/tiering"
 )
 
-// temporary begins the names of files that are being written; no key contains it.
-const temporary = ".tmp~"
+const (
+	// temporary is the directory of files that are being written; no key contains "~".
+	temporary = ".tmp~"
+	// abandoned is how long nothing was written to a temporary file whose writer is gone.
+	abandoned = 24 * time.Hour
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -32,16 +39,44 @@ func Open(_ context.Context, u *url.URL) (tiering.Bucket, error) {
 	if u.Scheme != "file" || u.Host != "" || !filepath.IsAbs(u.Path) {
 		return nil, fmt.Errorf("bucket %s: want file:///absolute/directory", u)
 	}
-	if err := os.MkdirAll(u.Path, 0o755); err != nil {
+	for name := range u.Query() {
+		return nil, fmt.Errorf("bucket %s: no parameter %q: there are none", u, name)
+	}
+	b := &bucket{filepath.Clean(u.Path)}
+	if err := os.MkdirAll(filepath.Join(b.root, temporary), 0o755); err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", u, err)
 	}
-	return &bucket{filepath.Clean(u.Path)}, nil
+	if err := b.clean(time.Now().Add(-abandoned)); err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", u, err)
+	}
+	return b, nil
 }
+
+// clean removes the temporary files that were last written before the time.
+func (b *bucket) clean(before time.Time) error {
+	dir := filepath.Join(b.root, temporary)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		if err == nil && info.ModTime().Before(before) {
+			err = os.Remove(filepath.Join(dir, f.Name()))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // another broker may clean too
+			return err
+		}
+	}
+	return nil
+}
+
+var errKey = errors.New("not a key")
 
 // file is the path of a key. Keys that would leave the directory are refused.
 func (b *bucket) file(op, key string) (string, error) {
-	if key == "" || path.Clean(key) != key || path.IsAbs(key) || strings.HasPrefix(key, "..") || strings.Contains(key, temporary) {
-		return "", &tiering.ObjectError{Op: op, Key: key, Err: errors.New("not a key")}
+	if key == "." || !fs.ValidPath(key) || strings.ContainsAny(key, "~\x00") {
+		return "", &tiering.ObjectError{Op: op, Key: key, Err: errKey}
 	}
 	return filepath.Join(b.root, filepath.FromSlash(key)), nil
 }
@@ -50,7 +85,7 @@ func failed(op, key string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // the latter: a part of the key is an object
 		err = tiering.ErrNotFound
 	case errors.Is(err, fs.ErrExist):
 		err = tiering.ErrExists
@@ -58,7 +93,7 @@ func failed(op, key string, err error) error {
 	return &tiering.ObjectError{Op: op, Key: key, Err: err}
 }
 
-// Put writes beside the object, syncs, and moves it into place.
+// Put writes a temporary file, syncs, and moves it into place.
 func (b *bucket) Put(ctx context.Context, key string, body io.ReaderAt, o tiering.PutOptions) error {
 	name, err := b.file("put", key)
 	if err != nil {
@@ -67,7 +102,7 @@ func (b *bucket) Put(ctx context.Context, key string, body io.ReaderAt, o tierin
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return failed("put", key, err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), temporary)
+	f, err := os.CreateTemp(filepath.Join(b.root, temporary), "")
 	if err != nil {
 		return failed("put", key, err)
 	}
@@ -121,12 +156,15 @@ func (r reader) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
-func (b *bucket) Get(_ context.Context, key string, offset, length int64) (io.ReadCloser, error) {
-	name, err := b.file("get", key)
+func (b *bucket) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	info, err := b.stat(ctx, "get", key)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(name)
+	if offset < 0 || offset > info.Size || offset == info.Size && (offset > 0 || length > 0) {
+		return nil, failed("get", key, fmt.Errorf("offset %d is not in the %d bytes of the object", offset, info.Size))
+	}
+	f, err := os.Open(filepath.Join(b.root, filepath.FromSlash(key)))
 	if err != nil {
 		return nil, failed("get", key, err)
 	}
@@ -136,31 +174,38 @@ func (b *bucket) Get(_ context.Context, key string, offset, length int64) (io.Re
 	return struct {
 		io.Reader
 		io.Closer
-	}{io.NewSectionReader(f, offset, length), f}, nil
+	}{reader{ctx, io.NewSectionReader(f, offset, length)}, f}, nil
 }
 
-func (b *bucket) Stat(_ context.Context, key string) (tiering.ObjectInfo, error) {
-	name, err := b.file("stat", key)
+func (b *bucket) Stat(ctx context.Context, key string) (tiering.ObjectInfo, error) {
+	return b.stat(ctx, "stat", key)
+}
+
+func (b *bucket) stat(ctx context.Context, op, key string) (tiering.ObjectInfo, error) {
+	name, err := b.file(op, key)
 	if err != nil {
 		return tiering.ObjectInfo{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return tiering.ObjectInfo{}, failed(op, key, err)
 	}
 	info, err := os.Stat(name)
 	if err == nil && info.IsDir() {
 		err = fs.ErrNotExist
 	}
 	if err != nil {
-		return tiering.ObjectInfo{}, failed("stat", key, err)
+		return tiering.ObjectInfo{}, failed(op, key, err)
 	}
 	return tiering.ObjectInfo{Key: key, Size: info.Size(), Modified: info.ModTime()}, nil
 }
 
 func (b *bucket) List(ctx context.Context, prefix, after string, f func(tiering.ObjectInfo) bool) error {
 	dir := path.Dir(prefix + "x") // only the part of the tree that can match
-	if dir == "." {
-		dir = ""
+	if !fs.ValidPath(dir) {
+		return failed("list", prefix, errKey)
 	}
-	_, err := b.walk(ctx, dir, func(key string, d fs.DirEntry) (bool, error) {
-		if !strings.HasPrefix(key, prefix) || key <= after || strings.Contains(key, temporary) {
+	_, err := b.walk(ctx, dir, after, func(key string, d fs.DirEntry) (bool, error) {
+		if !strings.HasPrefix(key, prefix) || key <= after {
 			return true, nil
 		}
 		info, err := d.Info()
@@ -172,13 +217,14 @@ func (b *bucket) List(ctx context.Context, prefix, after string, f func(tiering.
 	return failed("list", prefix, err)
 }
 
-// walk visits the files below dir in key order, in which a directory sorts as its name and a slash, until visit returns false.
-func (b *bucket) walk(ctx context.Context, dir string, visit func(key string, d fs.DirEntry) (bool, error)) (more bool, err error) {
+// walk visits the files below dir in key order, in which a directory sorts as its name and a slash, until visit returns false. It leaves out
+// directories that are wholly before after.
+func (b *bucket) walk(ctx context.Context, dir, after string, visit func(key string, d fs.DirEntry) (bool, error)) (more bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
 	entries, err := os.ReadDir(filepath.Join(b.root, filepath.FromSlash(dir)))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return true, nil
 	}
 	if err != nil {
@@ -193,9 +239,12 @@ func (b *bucket) walk(ctx context.Context, dir string, visit func(key string, d 
 	slices.SortFunc(entries, func(x, y fs.DirEntry) int { return cmp.Compare(sortName(x), sortName(y)) })
 	for _, d := range entries {
 		key := path.Join(dir, d.Name())
-		if d.IsDir() {
-			more, err = b.walk(ctx, key, visit)
-		} else {
+		switch {
+		case key == temporary, d.IsDir() && key+"/" < after && !strings.HasPrefix(after, key+"/"):
+			continue
+		case d.IsDir():
+			more, err = b.walk(ctx, key, after, visit)
+		default:
 			more, err = visit(key, d)
 		}
 		if err != nil || !more {

@@ -2,6 +2,9 @@
 //
 //	minio://bucket/prefix?endpoint=host:port&secure=false&region=…
 //
+// Objects up to 64 MiB are one request with the object's CRC32C; larger ones go in parts of that size, each with its own, and are aborted when
+// they fail. A request is sent at most four times, and a store that does not answer is given up.
+//
 // Credentials come from MINIO_ROOT_USER and MINIO_ROOT_PASSWORD, MINIO_ACCESS_KEY and MINIO_SECRET_KEY, AWS_ACCESS_KEY_ID and
 // AWS_SECRET_ACCESS_KEY, the AWS and MinIO client files, or the instance's role, whichever is found first. The bucket must exist.
 package minio
@@ -17,7 +20,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -25,10 +30,18 @@ import (
 	"varve/tiering"
 )
 
-// partBytes is the size (bytes) up to which an object is sent in one request, and of the parts of larger ones.
-const partBytes = 64 << 20
+const (
+	// partBytes is the size (bytes) up to which an object is sent in one request, and of the parts of larger ones.
+	partBytes = 64 << 20
+	// sendTimeout bounds the sending of partBytes with its retries, abortTimeout the clean-up after a failure.
+	sendTimeout  = 10 * time.Minute
+	abortTimeout = 30 * time.Second
+	maxRetries   = 3
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+var parameters = []string{"endpoint", "secure", "region"}
 
 type bucket struct {
 	client       *minio.Client
@@ -38,14 +51,19 @@ type bucket struct {
 // Open returns the bucket of a minio:// URL after it has asked whether it is there.
 func Open(ctx context.Context, u *url.URL) (tiering.Bucket, error) {
 	q := u.Query()
-	if u.Host == "" || q.Get("endpoint") == "" {
-		return nil, fmt.Errorf("bucket %s: want minio://bucket/prefix?endpoint=host:port", u.Redacted())
+	if u.Host == "" || q.Get("endpoint") == "" || strings.Contains(q.Get("endpoint"), "://") {
+		return nil, fmt.Errorf("bucket %s: want minio://bucket/prefix?endpoint=host:port, and secure=false for http", u.Redacted())
+	}
+	for parameter := range q {
+		if !slices.Contains(parameters, parameter) {
+			return nil, fmt.Errorf("bucket %s: no parameter %q: use %s", u.Redacted(), parameter, strings.Join(parameters, ", "))
+		}
 	}
 	creds := credentials.NewChainCredentials([]credentials.Provider{
 		&credentials.Static{Value: credentials.Value{AccessKeyID: os.Getenv("MINIO_ROOT_USER"), SecretAccessKey: os.Getenv("MINIO_ROOT_PASSWORD"), SignerType: credentials.SignatureV4}},
 		&credentials.EnvMinio{}, &credentials.EnvAWS{}, &credentials.FileAWSCredentials{}, &credentials.FileMinioClient{}, &credentials.IAM{},
 	})
-	client, err := minio.New(q.Get("endpoint"), &minio.Options{Creds: creds, Secure: q.Get("secure") != "false", Region: q.Get("region"), MaxRetries: 3, TrailingHeaders: true})
+	client, err := minio.New(q.Get("endpoint"), &minio.Options{Creds: creds, Secure: q.Get("secure") != "false", Region: q.Get("region"), MaxRetries: maxRetries, TrailingHeaders: true})
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", u.Redacted(), err)
 	}
@@ -73,8 +91,8 @@ func failed(op, key string, err error) error {
 	}
 	var answer minio.ErrorResponse
 	if errors.As(err, &answer) {
-		switch {
-		case answer.StatusCode == http.StatusNotFound:
+		switch { // by code: a bucket that is gone, or a proxy, also answers 404
+		case answer.Code == minio.NoSuchKey:
 			err = tiering.ErrNotFound
 		case answer.StatusCode == http.StatusPreconditionFailed:
 			err = tiering.ErrExists
@@ -91,6 +109,8 @@ func (b *bucket) Put(ctx context.Context, key string, body io.ReaderAt, o tierin
 	if o.IfNoneMatch {
 		opts.SetMatchETagExcept("*")
 	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
 	_, err := b.client.PutObject(ctx, b.name, b.prefix+key, io.NewSectionReader(body, 0, o.Size), o.Size, opts)
 	return failed("put", key, err)
 }
@@ -104,31 +124,47 @@ func (b *bucket) putParts(ctx context.Context, key string, body io.ReaderAt, o t
 	}
 	defer func() {
 		if err != nil { // not with ctx, which may have ended
-			_ = core.AbortMultipartUpload(context.WithoutCancel(ctx), b.name, b.prefix+key, id)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+			defer cancel()
+			_ = core.AbortMultipartUpload(ctx, b.name, b.prefix+key, id)
 		}
 	}()
 	whole := crc32.New(castagnoli)
 	var parts []minio.CompletePart
 	for at := int64(0); at < o.Size; at += partBytes {
-		size := min(partBytes, o.Size-at)
+		data := io.NewSectionReader(body, at, min(partBytes, o.Size-at))
 		part := crc32.New(castagnoli)
-		if _, err := io.Copy(io.MultiWriter(whole, part), io.NewSectionReader(body, at, size)); err != nil {
+		if _, err := io.Copy(io.MultiWriter(whole, part), data); err != nil {
 			return err
 		}
-		header := http.Header{}
-		header.Set("x-amz-checksum-crc32c", encodeCRC(part.Sum32()))
-		sent, err := core.PutObjectPart(ctx, b.name, b.prefix+key, id, len(parts)+1, io.NewSectionReader(body, at, size), size,
-			minio.PutObjectPartOptions{CustomHeader: header, DisableContentSha256: true})
+		sent, err := b.putPart(ctx, key, id, len(parts)+1, data, part.Sum32())
 		if err != nil {
 			return err
 		}
-		parts = append(parts, minio.CompletePart{PartNumber: sent.PartNumber, ETag: sent.ETag, ChecksumCRC32C: encodeCRC(part.Sum32())})
+		parts = append(parts, sent)
 	}
 	if whole.Sum32() != o.CRC32C {
 		return tiering.ErrChecksum
 	}
-	_, err = core.CompleteMultipartUpload(ctx, b.name, b.prefix+key, id, parts, minio.PutObjectOptions{})
+	var opts minio.PutObjectOptions
+	if o.IfNoneMatch {
+		opts.SetMatchETagExcept("*")
+	}
+	_, err = core.CompleteMultipartUpload(ctx, b.name, b.prefix+key, id, parts, opts)
 	return err
+}
+
+func (b *bucket) putPart(ctx context.Context, key, id string, number int, data *io.SectionReader, crc uint32) (minio.CompletePart, error) {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	if _, err := data.Seek(0, io.SeekStart); err != nil {
+		return minio.CompletePart{}, err
+	}
+	header := http.Header{}
+	header.Set("x-amz-checksum-crc32c", encodeCRC(crc))
+	core := minio.Core{Client: b.client}
+	sent, err := core.PutObjectPart(ctx, b.name, b.prefix+key, id, number, data, data.Size(), minio.PutObjectPartOptions{CustomHeader: header, DisableContentSha256: true})
+	return minio.CompletePart{PartNumber: number, ETag: sent.ETag, ChecksumCRC32C: encodeCRC(crc)}, err
 }
 
 // encodeCRC is how S3 writes a checksum.
@@ -177,21 +213,21 @@ func decodeCRC(text string) *uint32 {
 }
 
 func (b *bucket) List(ctx context.Context, prefix, after string, f func(tiering.ObjectInfo) bool) error {
-	ctx, cancel := context.WithCancel(ctx)
+	listing, cancel := context.WithCancel(ctx)
 	defer cancel()
 	opts := minio.ListObjectsOptions{Prefix: b.prefix + prefix, Recursive: true}
 	if after != "" {
 		opts.StartAfter = b.prefix + after
 	}
-	for o := range b.client.ListObjectsIter(ctx, b.name, opts) {
+	for o := range b.client.ListObjectsIter(listing, b.name, opts) {
 		if o.Err != nil {
 			return failed("list", prefix, o.Err)
 		}
 		if !f(tiering.ObjectInfo{Key: strings.TrimPrefix(o.Key, b.prefix), Size: o.Size, Modified: o.LastModified}) {
-			break
+			return nil
 		}
 	}
-	return nil
+	return failed("list", prefix, ctx.Err()) // the iterator ends without an error when its context does
 }
 
 func (b *bucket) Delete(ctx context.Context, keys []string) error {
@@ -200,11 +236,14 @@ func (b *bucket) Delete(ctx context.Context, keys []string) error {
 		objects <- minio.ObjectInfo{Key: b.prefix + key}
 	}
 	close(objects)
-	var errs []error
+	var first error // one that concerns all of a batch is told for each of its keys
 	for e := range b.client.RemoveObjects(ctx, b.name, objects, minio.RemoveObjectsOptions{}) {
-		if err := failed("delete", strings.TrimPrefix(e.ObjectName, b.prefix), e.Err); !errors.Is(err, tiering.ErrNotFound) {
-			errs = append(errs, err)
+		if err := failed("delete", strings.TrimPrefix(e.ObjectName, b.prefix), e.Err); first == nil && !errors.Is(err, tiering.ErrNotFound) {
+			first = err
 		}
 	}
-	return errors.Join(errs...)
+	if first == nil && ctx.Err() != nil { // some stores get single requests, which end without an error when the context does
+		first = failed("delete", "", ctx.Err())
+	}
+	return first
 }

@@ -3,6 +3,10 @@
 //	s3://bucket/prefix?region=eu-central-1
 //	s3://bucket/prefix?endpoint=http://host:port&region=us-east-1&path-style=true
 //
+// A custom endpoint is addressed by path unless path-style=false. Objects up to 64 MiB are one request with the object's CRC32C; larger ones go in
+// parts of that size, each with its own, and are aborted when they fail. A request is sent at most four times, and a store that does not answer
+// is given up.
+//
 // Credentials come from where the SDK looks: environment, shared files, container or instance role. The bucket must exist.
 package s3
 
@@ -17,14 +21,17 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"varve/tiering"
 )
@@ -36,7 +43,15 @@ const (
 	deleteBatch = 1000
 	// defaultRegion is taken for a custom endpoint that names none: such stores accept any.
 	defaultRegion = "us-east-1"
+	maxAttempts   = 4
+	// answerTimeout is how long a store may take to answer a request that it has got; sendTimeout bounds the sending of partBytes with its
+	// retries, abortTimeout the clean-up after a failure.
+	answerTimeout = time.Minute
+	sendTimeout   = 10 * time.Minute
+	abortTimeout  = 30 * time.Second
 )
+
+var parameters = []string{"endpoint", "region", "path-style"}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -51,8 +66,13 @@ func Open(ctx context.Context, u *url.URL) (tiering.Bucket, error) {
 	if u.Host == "" {
 		return nil, fmt.Errorf("bucket %s: want s3://bucket/prefix", u.Redacted())
 	}
-	endpoint := q.Get("endpoint")
-	var load []func(*config.LoadOptions) error
+	for parameter := range q {
+		if !slices.Contains(parameters, parameter) {
+			return nil, fmt.Errorf("bucket %s: no parameter %q: use %s", u.Redacted(), parameter, strings.Join(parameters, ", "))
+		}
+	}
+	transport := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.ResponseHeaderTimeout = answerTimeout })
+	load := []func(*config.LoadOptions) error{config.WithHTTPClient(transport)}
 	if region := q.Get("region"); region != "" {
 		load = append(load, config.WithRegion(region))
 	}
@@ -60,19 +80,7 @@ func Open(ctx context.Context, u *url.URL) (tiering.Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", u.Redacted(), err)
 	}
-	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
-		if endpoint != "" {
-			if !strings.Contains(endpoint, "://") {
-				endpoint = "https://" + endpoint
-			}
-			o.BaseEndpoint = &endpoint
-			o.Region = cmp.Or(o.Region, defaultRegion)
-			// The SDK's own checksums, as trailers, are more than some stores understand; we send CRC32C in the header.
-			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-			o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
-		}
-		o.UsePathStyle = q.Get("path-style") == "true"
-	})
+	client := s3.NewFromConfig(cfg, func(o *s3.Options) { setOptions(o, q) })
 	prefix := strings.Trim(u.Path, "/")
 	if prefix != "" {
 		prefix += "/"
@@ -88,6 +96,27 @@ func Open(ctx context.Context, u *url.URL) (tiering.Bucket, error) {
 	return b, nil
 }
 
+// setOptions sets what the URL and our kind of use ask for.
+func setOptions(o *s3.Options, q url.Values) {
+	if endpoint := q.Get("endpoint"); endpoint != "" {
+		if !strings.Contains(endpoint, "://") {
+			endpoint = "https://" + endpoint
+		}
+		o.BaseEndpoint = &endpoint
+	}
+	custom := o.BaseEndpoint != nil // which the SDK's environment variables may also have set
+	if custom {
+		o.Region = cmp.Or(o.Region, defaultRegion)
+		// The SDK's own checksums, as trailers, are more than some stores understand; we send CRC32C in the header.
+		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	}
+	// Who reads verifies: the SDK could do so for whole objects only, which are rarely read.
+	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+	o.UsePathStyle = q.Get("path-style") == "true" || custom && q.Get("path-style") != "false"
+	// A conditional put that met a deletion is to be sent again.
+	o.Retryer = retry.AddWithMaxAttempts(retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict"), maxAttempts)
+}
+
 func (b *bucket) key(key string) *string { return aws.String(b.prefix + key) }
 
 func failed(op, key string, err error) error {
@@ -97,15 +126,11 @@ func failed(op, key string, err error) error {
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode() {
-		case "NoSuchKey", "NotFound", "NoSuchBucket":
+		case "NoSuchKey", "NotFound": // NotFound is the answer to HEAD, which has no body
 			err = tiering.ErrNotFound
-		case "PreconditionFailed", "ConditionalRequestConflict":
+		case "PreconditionFailed":
 			err = tiering.ErrExists
 		}
-	}
-	var answer *smithyhttp.ResponseError
-	if errors.As(err, &answer) && answer.HTTPStatusCode() == http.StatusNotFound {
-		err = tiering.ErrNotFound
 	}
 	return &tiering.ObjectError{Op: op, Key: key, Err: err}
 }
@@ -122,6 +147,8 @@ func (b *bucket) Put(ctx context.Context, key string, body io.ReaderAt, o tierin
 	if o.IfNoneMatch {
 		in.IfNoneMatch = aws.String("*")
 	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
 	_, err := b.client.PutObject(ctx, in)
 	return failed("put", key, err)
 }
@@ -134,31 +161,48 @@ func (b *bucket) putParts(ctx context.Context, key string, body io.ReaderAt, o t
 	}
 	defer func() {
 		if err != nil { // not with ctx, which may have ended
-			_, _ = b.client.AbortMultipartUpload(context.WithoutCancel(ctx), &s3.AbortMultipartUploadInput{Bucket: &b.name, Key: b.key(key), UploadId: up.UploadId})
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+			defer cancel()
+			_, _ = b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.name, Key: b.key(key), UploadId: up.UploadId})
 		}
 	}()
 	whole := crc32.New(castagnoli)
 	var parts []types.CompletedPart
 	for at := int64(0); at < o.Size; at += partBytes {
-		size, number := min(partBytes, o.Size-at), int32(len(parts)+1)
+		data := io.NewSectionReader(body, at, min(partBytes, o.Size-at))
 		part := crc32.New(castagnoli)
-		if _, err := io.Copy(io.MultiWriter(whole, part), io.NewSectionReader(body, at, size)); err != nil {
+		if _, err := io.Copy(io.MultiWriter(whole, part), data); err != nil {
 			return err
 		}
-		sum := encodeCRC(part.Sum32())
-		sent, err := b.client.UploadPart(ctx, &s3.UploadPartInput{Bucket: &b.name, Key: b.key(key), UploadId: up.UploadId, PartNumber: &number,
-			Body: io.NewSectionReader(body, at, size), ContentLength: &size, ChecksumCRC32C: sum})
+		sent, err := b.putPart(ctx, key, up.UploadId, int32(len(parts)+1), data, encodeCRC(part.Sum32()))
 		if err != nil {
 			return err
 		}
-		parts = append(parts, types.CompletedPart{PartNumber: &number, ETag: sent.ETag, ChecksumCRC32C: sum})
+		parts = append(parts, sent)
 	}
 	if whole.Sum32() != o.CRC32C {
 		return tiering.ErrChecksum
 	}
-	_, err = b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{Bucket: &b.name, Key: b.key(key), UploadId: up.UploadId,
-		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}})
+	in := &s3.CompleteMultipartUploadInput{Bucket: &b.name, Key: b.key(key), UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}}
+	if o.IfNoneMatch {
+		in.IfNoneMatch = aws.String("*")
+	}
+	_, err = b.client.CompleteMultipartUpload(ctx, in)
 	return err
+}
+
+func (b *bucket) putPart(ctx context.Context, key string, id *string, number int32, data *io.SectionReader, sum *string) (types.CompletedPart, error) {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	if _, err := data.Seek(0, io.SeekStart); err != nil {
+		return types.CompletedPart{}, err
+	}
+	sent, err := b.client.UploadPart(ctx, &s3.UploadPartInput{Bucket: &b.name, Key: b.key(key), UploadId: id, PartNumber: &number,
+		Body: data, ContentLength: aws.Int64(data.Size()), ChecksumCRC32C: sum})
+	if err != nil {
+		return types.CompletedPart{}, err
+	}
+	return types.CompletedPart{PartNumber: &number, ETag: sent.ETag, ChecksumCRC32C: sum}, nil
 }
 
 func (b *bucket) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
