@@ -2,8 +2,11 @@ package tiering
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 const (
@@ -14,6 +17,9 @@ const (
 	// maxFailures bounds how many failures are remembered.
 	maxFailures = 1024
 )
+
+// errUnfilled is what a key is told whose read ended without a word about it.
+var errUnfilled = fmt.Errorf("%w: the read from the bucket ended before its turn", kerr.KafkaStorageError)
 
 // fills are reads under way, one for each key whoever asks, and detached from those who asked: a client that gives up wastes nothing. What a fill
 // brings it stores itself; fills only says when to look again.
@@ -41,51 +47,73 @@ func newFills[K comparable](ctx context.Context, running *sync.WaitGroup, slots 
 }
 
 // start begins to fill k unless that goes on already, and returns the channel that closes at its end; or the error with which it failed a moment
-// ago. With ahead it begins only when a slot is free, and may return nil: nobody waits for it.
-func (f *fills[K]) start(k K, ahead bool, fill func(ctx context.Context) error) (<-chan struct{}, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if done := f.mu.waiting[k]; done != nil {
-		return done, nil
-	}
-	if bad, ok := f.mu.failed[k]; ok {
-		if time.Now().Before(bad.until) {
-			return nil, bad.err
-		}
-		delete(f.mu.failed, k)
-	}
-	if ahead {
-		select {
-		case f.slots <- struct{}{}:
-		default:
-			return nil, nil
-		}
-	}
-	done := make(chan struct{})
-	f.mu.waiting[k] = done
-	f.running.Go(func() { f.run(k, done, ahead, fill) })
-	return done, nil
+// ago.
+func (f *fills[K]) start(k K, fill func(ctx context.Context) error) (<-chan struct{}, error) {
+	_, wait, err := f.startRun([]K{k}, func(ctx context.Context, _ int, done func(int, error)) { done(0, fill(ctx)) })
+	return wait, err
 }
 
-func (f *fills[K]) run(k K, done chan struct{}, slot bool, fill func(ctx context.Context) error) {
-	if !slot {
-		select {
-		case f.slots <- struct{}{}:
-			slot = true
-		case <-f.ctx.Done():
-		}
-	}
-	err := f.ctx.Err()
-	if err == nil {
-		ctx, cancel := context.WithTimeout(f.ctx, fillTimeout)
-		err = fill(ctx)
-		cancel()
-	}
-	if slot {
-		<-f.slots
-	}
+// startRun is start for several keys that one read fills: the first, and those behind it up to one that is under way or failed a moment ago.
+// n is how many these are, 0 when it did not begin; fill is told as well, and calls done for each of them.
+func (f *fills[K]) startRun(keys []K, fill func(ctx context.Context, n int, done func(i int, err error))) (n int, first <-chan struct{}, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if done := f.mu.waiting[keys[0]]; done != nil {
+		return 0, done, nil
+	}
+	if err := f.failedLocked(keys[0]); err != nil {
+		return 0, nil, err
+	}
+	n = 1
+	for n < len(keys) && f.mu.waiting[keys[n]] == nil && f.failedLocked(keys[n]) == nil {
+		n++
+	}
+	waits := make([]chan struct{}, n)
+	for i := range waits {
+		waits[i] = make(chan struct{})
+		f.mu.waiting[keys[i]] = waits[i]
+	}
+	f.running.Go(func() { f.run(keys[:n], waits, fill) })
+	return n, waits[0], nil
+}
+
+func (f *fills[K]) failedLocked(k K) error {
+	bad, ok := f.mu.failed[k]
+	if ok && !time.Now().Before(bad.until) {
+		delete(f.mu.failed, k)
+		return nil
+	}
+	return bad.err
+}
+
+// underWay reports whether k is being filled or failed a moment ago.
+func (f *fills[K]) underWay(k K) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.waiting[k] != nil || f.failedLocked(k) != nil
+}
+
+func (f *fills[K]) run(keys []K, waits []chan struct{}, fill func(ctx context.Context, n int, done func(i int, err error))) {
+	select {
+	case f.slots <- struct{}{}:
+		ctx, cancel := context.WithTimeout(f.ctx, fillTimeout)
+		fill(ctx, len(keys), func(i int, err error) { f.end(keys[i], waits[i], err) })
+		cancel()
+		<-f.slots
+	case <-f.ctx.Done():
+	}
+	for i, k := range keys {
+		f.end(k, waits[i], errUnfilled) // unless it has ended
+	}
+}
+
+// end wakes those who wait for k, once.
+func (f *fills[K]) end(k K, wait chan struct{}, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mu.waiting[k] != wait {
+		return // k has ended, and perhaps begun anew
+	}
 	delete(f.mu.waiting, k)
 	if err != nil {
 		if len(f.mu.failed) >= maxFailures {
@@ -93,5 +121,5 @@ func (f *fills[K]) run(k K, done chan struct{}, slot bool, fill func(ctx context
 		}
 		f.mu.failed[k] = failure{err, time.Now().Add(failurePause)}
 	}
-	close(done)
+	close(wait)
 }

@@ -35,32 +35,32 @@ func (r *Reader) OffsetForTimestamp(ctx context.Context, tp metadata.TopicPartit
 		if rows[i].MaxTimestamp < ts {
 			continue
 		}
-		if at, ok, err := r.inSegment(ctx, &rows[i], ts, from); ok || err != nil {
+		if at, ok, err := r.inSegment(ctx, place{rows: rows, i: i}, ts, from); ok || err != nil {
 			return at, ok, err
 		}
 	}
 	return commitlog.TimestampOffset{}, false, nil
 }
 
-// inSegment finds the first record of a segment with a timestamp of at least ts at or behind offset from.
-func (r *Reader) inSegment(ctx context.Context, row *metadata.RemoteSegment, ts, from int64) (commitlog.TimestampOffset, bool, error) {
-	table, err := await(ctx, func() (*Bundle, <-chan struct{}, error) { return r.table(row) })
-	if err != nil {
-		return commitlog.TimestampOffset{}, false, err
+// inSegment finds the first record of p's segment with a timestamp of at least ts at or behind offset from.
+func (r *Reader) inSegment(ctx context.Context, p place, ts, from int64) (found commitlog.TimestampOffset, ok bool, err error) {
+	if p.table, err = await(ctx, func() (*Bundle, <-chan struct{}, error) { return r.table(p.row()) }); err != nil {
+		return found, false, err
 	}
-	for c := chunkOf(table.Chunks, from); c < len(table.Chunks); c++ {
-		if c = chunkSince(table.Chunks, c, ts); c == len(table.Chunks) {
+	chunks := p.table.Chunks
+	for p.chunk = chunkOf(chunks, from); p.chunk < len(chunks); p.chunk++ {
+		if p.chunk = chunkSince(chunks, p.chunk, ts); p.chunk == len(chunks) {
 			break
 		}
-		data, err := await(ctx, func() ([]byte, <-chan struct{}, error) { return r.chunk(row, table, c) })
+		data, err := await(ctx, func() ([]byte, <-chan struct{}, error) { return r.chunk(p) })
 		if err != nil {
-			return commitlog.TimestampOffset{}, false, err
+			return found, false, err
 		}
-		if at, ok, err := firstSince(data, ts, from); ok || err != nil {
-			return at, ok, err
+		if found, ok, err = firstSince(data, ts, from); ok || err != nil {
+			return found, ok, err
 		}
 	}
-	return commitlog.TimestampOffset{}, false, nil
+	return found, false, nil
 }
 
 // MaxTimestamp implements fetch.RemoteReader.
@@ -78,7 +78,7 @@ func (r *Reader) MaxTimestamp(ctx context.Context, tp metadata.TopicPartition, f
 	if best < 0 {
 		return commitlog.TimestampOffset{}, false, nil
 	}
-	return r.inSegment(ctx, &rows[best], rows[best].MaxTimestamp, from)
+	return r.inSegment(ctx, place{rows: rows, i: best}, rows[best].MaxTimestamp, from)
 }
 
 // firstSince finds the first record in a run of batches with a timestamp of at least ts at or behind offset from.

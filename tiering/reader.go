@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
-	"github.com/maypok86/otter/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -20,11 +18,11 @@ import (
 )
 
 const (
-	// getsInFlight bounds the chunks on their way from the bucket, for all readers together: 4 MiB each.
+	// getsInFlight bounds the reads of chunks on their way from the bucket, for all readers together; chunkCache bounds their bytes.
 	getsInFlight = 8
 	// tablesInFlight bounds the bundles and manifest look-ups on their way.
 	tablesInFlight = 4
-	// tableBytes bounds the bundles kept in memory.
+	// tableBytes bounds the chunk tables kept in memory: those of some TiB.
 	tableBytes = 16 << 20
 	// defaultCacheBytes is varve.tier.cache.memory.bytes when it is not set.
 	defaultCacheBytes = 64 << 20
@@ -33,35 +31,30 @@ const (
 // ReaderConfig configures a Reader.
 type ReaderConfig struct {
 	Bucket      Bucket
-	MemoryBytes int64 // varve.tier.cache.memory.bytes
+	MemoryBytes int64 // varve.tier.cache.memory.bytes: chunks in memory and on their way to it; at least 16 MiB
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer
 }
 
 // Reader reads live segments back. A read is answered from chunks in memory or not at all: what is missing is fetched behind it, once for all who
 // want it, with the chunks that a sequential reader will want next. Every chunk is checked against the checksum of the chunk table, which
-// came from a checked bundle. It implements fetch.RemoteReader.
+// is checked itself. It implements fetch.RemoteReader. Close comes after the last call.
 type Reader struct {
 	cfg     ReaderConfig
 	log     *slog.Logger
 	manager *Manager
 	metrics *readMetrics
 
-	chunks  *otter.Cache[chunkKey, []byte]
-	tables  *otter.Cache[uuid.UUID, *Bundle]
-	streams *otter.Cache[metadata.TopicPartition, *stream]
+	chunks  *chunkCache
+	tables  cache[uuid.UUID, *Bundle]
+	streams *streams
 
+	ctx       context.Context // of the fills
 	cancel    context.CancelFunc
 	running   sync.WaitGroup
 	chunkGets *fills[chunkKey]
 	tableGets *fills[uuid.UUID]
 	rowGets   *fills[metadata.TopicPartition]
-}
-
-// chunkKey names a chunk of one upload attempt: what it holds never changes.
-type chunkKey struct {
-	segment uuid.UUID
-	chunk   int
 }
 
 // NewReader returns a reader of what m's catalog knows to be live.
@@ -70,16 +63,13 @@ func NewReader(m *Manager, cfg ReaderConfig) *Reader {
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	r.cancel = cancel
-	r.chunks = otter.Must(&otter.Options[chunkKey, []byte]{MaximumWeight: uint64(cmp.Or(cfg.MemoryBytes, defaultCacheBytes)),
-		Weigher: func(_ chunkKey, b []byte) uint32 { return uint32(len(b)) }})
-	r.tables = otter.Must(&otter.Options[uuid.UUID, *Bundle]{MaximumWeight: tableBytes,
-		Weigher: func(_ uuid.UUID, b *Bundle) uint32 { return uint32(1024 + len(b.Chunks)*chunkBytes + len(b.TxnIndex)) }})
-	r.streams = otter.Must(&otter.Options[metadata.TopicPartition, *stream]{MaximumSize: 1024})
-	r.chunkGets = newFills[chunkKey](ctx, &r.running, getsInFlight)
-	r.tableGets = newFills[uuid.UUID](ctx, &r.running, tablesInFlight)
-	r.rowGets = newFills[metadata.TopicPartition](ctx, &r.running, tablesInFlight)
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.chunks = newChunkCache(cmp.Or(cfg.MemoryBytes, defaultCacheBytes))
+	r.tables.capacity = tableBytes
+	r.streams = newStreams(r.chunks.inFlight)
+	r.chunkGets = newFills[chunkKey](r.ctx, &r.running, getsInFlight)
+	r.tableGets = newFills[uuid.UUID](r.ctx, &r.running, tablesInFlight)
+	r.rowGets = newFills[metadata.TopicPartition](r.ctx, &r.running, tablesInFlight)
 	return r
 }
 
@@ -92,93 +82,108 @@ func (r *Reader) Close() {
 // TieredEnd is one past the highest live offset, 0: none.
 func (r *Reader) TieredEnd(tp metadata.TopicPartition) int64 { return r.manager.TieredEnd(tp) }
 
-// Read implements fetch.RemoteReader.
-func (r *Reader) Read(tp metadata.TopicPartition, offset, upTo int64, maxBytes int, minOne bool) (commitlog.Slice, <-chan struct{}, error) {
-	var s commitlog.Slice
-	rows, wait, err := r.rows(tp)
+// Read implements fetch.RemoteReader. The slice aliases cached chunks. OFFSET_OUT_OF_RANGE: the oldest live segment begins behind offset.
+func (r *Reader) Read(tp metadata.TopicPartition, offset, upTo int64, maxBytes int, minOne bool) (s commitlog.Slice, wait <-chan struct{}, err error) {
+	rows, wait, err := r.rowsWith(tp, offset)
 	if wait != nil || err != nil {
 		return s, wait, err
 	}
-	i := segmentOf(rows, offset)
-	if i == len(rows) {
-		r.manager.catalog.forget(tp) // another broker may have uploaded it: look again at the next try
-		return s, nil, fmt.Errorf("%w: offset %d of %s is neither local nor live in the bucket", kerr.KafkaStorageError, offset, tp)
+	if offset < rows[0].BaseOffset {
+		return s, nil, fmt.Errorf("%w: the oldest live segment of %s begins at %d, behind %d", kerr.OffsetOutOfRange, tp, rows[0].BaseOffset, offset)
 	}
-	table, wait, err := r.table(&rows[i])
-	if wait != nil || err != nil {
+	p, data, wait, err := r.locate(tp, rows, offset)
+	if len(data) == 0 {
 		return s, wait, err
 	}
-	c := chunkOf(table.Chunks, offset)
-	data, wait, err := r.chunk(&rows[i], table, c)
-	r.readAhead(tp, rows, i, table, c)
-	if wait != nil || err != nil {
-		return s, wait, err
+	end := offset
+	if first, _, _ := record.Split(data); len(first) <= maxBytes || minOne {
+		end = r.collect(&s, p, data, max(maxBytes, len(first)), upTo)
 	}
-	at, first := findBatch(data, offset)
-	if at < len(data) && (first <= maxBytes || minOne) {
-		r.gather(&s, data[at:], max(maxBytes, first), upTo)
-	}
-	r.extend(&s, rows, i, c, maxBytes, upTo)
+	r.prefetch(p, r.streams.read(tp, offset, end, time.Now()))
 	r.metrics.bytes.Add(float64(s.Bytes))
 	return s, nil, nil
 }
 
-// extend goes on with the chunks behind c while they are in memory and there is room.
-func (r *Reader) extend(s *commitlog.Slice, rows []metadata.RemoteSegment, i, c, maxBytes int, upTo int64) {
-	for s.Bytes > 0 && s.Bytes < maxBytes {
-		c++
-		table, ok := r.tables.GetIfPresent(rows[i].ID)
-		if ok && c == len(table.Chunks) {
-			if i++; i == len(rows) {
-				return
-			}
-			c = 0
-			table, ok = r.tables.GetIfPresent(rows[i].ID)
+// locate returns the chunk that holds offset and its bytes from the batch on that does, or the first batch behind it: offsets between two batches
+// hold no records. When they are not in memory it begins to fetch them. Neither bytes nor wait nor err: there is nothing behind offset.
+func (r *Reader) locate(tp metadata.TopicPartition, rows []metadata.RemoteSegment, offset int64) (p place, data []byte, wait <-chan struct{}, err error) {
+	p = place{rows: rows, i: segmentOf(rows, offset)}
+	if p.table, wait, err = r.table(p.row()); wait != nil || err != nil {
+		return p, nil, wait, err
+	}
+	for p.chunk = chunkOf(p.table.Chunks, offset) - 1; ; { // next moves to it, or on when the segment is empty
+		if ok, wait, err := r.next(&p); !ok {
+			return p, nil, wait, err
 		}
-		if !ok || c >= len(table.Chunks) {
-			return
+		data, ok := r.chunks.get(p.key())
+		if !ok {
+			r.metrics.misses.Inc()
+			window := r.streams.read(tp, offset, offset, time.Now())
+			_, wait, err := r.startRun(&p, r.runFrom(&p, 1+window), false)
+			return p, nil, wait, err
 		}
-		data, ok := r.chunks.GetIfPresent(chunkKey{rows[i].ID, c})
-		if !ok || !r.gather(s, data, maxBytes-s.Bytes, upTo) {
-			return
+		if at := findBatch(data, offset); at < len(data) {
+			r.metrics.hits.Inc()
+			return p, data[at:], nil, nil
 		}
 	}
 }
 
-// gather adds up to max bytes of whole batches' bytes below upTo, and reports whether all of data went in.
-func (r *Reader) gather(s *commitlog.Slice, data []byte, max int, upTo int64) bool {
+// collect gathers data, which is the rest of p's chunk, and goes on with the chunks behind it while they are in memory and there is room. It returns
+// the offset behind the last batch that it touched.
+func (r *Reader) collect(s *commitlog.Slice, p place, data []byte, maxBytes int, upTo int64) (end int64) {
+	for {
+		whole, to := gather(s, data, maxBytes-s.Bytes, upTo)
+		end = max(end, to)
+		if !whole {
+			return end
+		}
+		r.chunks.finished(p.key())
+		if s.Bytes >= maxBytes {
+			return end
+		}
+		if ok, _, _ := r.next(&p); !ok {
+			return end
+		}
+		var ok bool
+		if data, ok = r.chunks.get(p.key()); !ok {
+			return end
+		}
+	}
+}
+
+// gather adds up to max bytes of the batches of data below upTo, the last one perhaps cut short. It reports whether all of data went in, and the
+// offset behind the last batch.
+func gather(s *commitlog.Slice, data []byte, max int, upTo int64) (whole bool, end int64) {
 	n := min(len(data), max)
 	for at := 0; at < n; { // the last chunk of a partition may reach beyond what the reader may see
 		b, _, err := record.Split(data[at:])
-		if err != nil {
-			break
-		}
-		if b.BaseOffset() >= upTo {
+		if err != nil || b.BaseOffset() >= upTo {
 			n = at
 			break
 		}
-		at += len(b)
+		at, end = at+len(b), b.LastOffset()+1
 	}
 	if n > 0 {
 		s.Pieces = append(s.Pieces, commitlog.Piece{Mem: data[:n:n], Len: n})
 		s.Bytes += n
 	}
-	return n == len(data)
+	return n == len(data), end
 }
 
-// findBatch returns the position and size of the first batch that ends at or behind offset; len(data) without one.
-func findBatch(data []byte, offset int64) (at, size int) {
-	for at < len(data) {
+// findBatch returns the position of the first batch that ends at or behind offset; len(data) without one.
+func findBatch(data []byte, offset int64) int {
+	for at := 0; at < len(data); {
 		b, _, err := record.Split(data[at:])
 		if err != nil {
-			return len(data), 0
+			break
 		}
 		if b.LastOffset() >= offset {
-			return at, len(b)
+			return at
 		}
 		at += len(b)
 	}
-	return at, 0
+	return len(data)
 }
 
 // rows returns the live segments of tp.
@@ -186,78 +191,55 @@ func (r *Reader) rows(tp metadata.TopicPartition) ([]metadata.RemoteSegment, <-c
 	if rows, ok := r.manager.catalog.get(tp); ok {
 		return rows, nil, nil
 	}
-	wait, err := r.rowGets.start(tp, false, func(ctx context.Context) error {
-		_, err := r.manager.catalog.load(ctx, tp)
-		return r.note(err)
+	return r.loadRows(tp, -1)
+}
+
+// rowsWith returns the live segments of tp, one of which ends behind offset: if none that is known does, another broker may have uploaded it, and
+// the manifest is asked again, but not again and again.
+func (r *Reader) rowsWith(tp metadata.TopicPartition, offset int64) ([]metadata.RemoteSegment, <-chan struct{}, error) {
+	if rows, ok := r.manager.catalog.get(tp); ok && tieredEnd(rows) > offset {
+		return rows, nil, nil
+	}
+	return r.loadRows(tp, offset)
+}
+
+func (r *Reader) loadRows(tp metadata.TopicPartition, offset int64) ([]metadata.RemoteSegment, <-chan struct{}, error) {
+	wait, err := r.rowGets.start(tp, func(ctx context.Context) error {
+		rows, err := r.manager.catalog.load(ctx, tp)
+		if err != nil {
+			r.metrics.errors.Inc()
+			r.log.Warn("the live segments of a partition could not be looked up; they are when next asked for", "partition", tp.String(), "error", err)
+			return fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
+		}
+		if offset >= 0 && tieredEnd(rows) <= offset {
+			return fmt.Errorf("%w: offset %d of %s is neither local nor live in the bucket", kerr.KafkaStorageError, offset, tp)
+		}
+		return nil
 	})
 	return nil, wait, err
 }
 
-// table returns the bundle of a segment without the parts that reading does not need.
+// table returns what reading a segment takes of its bundle: the chunk table, and the transaction index if there is one.
 func (r *Reader) table(row *metadata.RemoteSegment) (*Bundle, <-chan struct{}, error) {
-	if t, ok := r.tables.GetIfPresent(row.ID); ok {
+	if t, ok := r.tables.get(row.ID); ok {
 		return t, nil, nil
 	}
-	segment := *row
-	wait, err := r.tableGets.start(row.ID, false, func(ctx context.Context) error {
-		b, err := fetchTable(ctx, r.cfg.Bucket, &segment)
+	wait, err := r.tableGets.start(row.ID, func(ctx context.Context) error {
+		b, err := fetchTable(ctx, r.cfg.Bucket, row)
 		if err != nil {
-			return r.note(err)
+			return r.failed(row, err)
 		}
-		r.tables.Set(segment.ID, &Bundle{Chunks: b.Chunks, TxnIndex: b.TxnIndex, Segment: b.Segment})
+		r.tables.put(row.ID, &Bundle{Chunks: b.Chunks, TxnIndex: b.TxnIndex}, int64(512+len(b.Chunks)*chunkBytes+len(b.TxnIndex)))
 		return nil
 	})
 	return nil, wait, err
 }
 
-// chunk returns the bytes of chunk c.
-func (r *Reader) chunk(row *metadata.RemoteSegment, table *Bundle, c int) ([]byte, <-chan struct{}, error) {
-	if data, ok := r.chunks.GetIfPresent(chunkKey{row.ID, c}); ok {
-		r.metrics.hits.Inc()
+// chunk returns the bytes of p's chunk.
+func (r *Reader) chunk(p place) ([]byte, <-chan struct{}, error) {
+	if data, ok := r.chunks.get(p.key()); ok {
 		return data, nil, nil
 	}
-	r.metrics.misses.Inc()
-	wait, err := r.startChunk(row, table.Chunks[c], c, false)
+	_, wait, err := r.startRun(&p, r.runFrom(&p, 1), false)
 	return nil, wait, err
-}
-
-func (r *Reader) startChunk(row *metadata.RemoteSegment, c Chunk, i int, ahead bool) (<-chan struct{}, error) {
-	k, objectKey := chunkKey{row.ID, i}, LogKey(row)
-	return r.chunkGets.start(k, ahead, func(ctx context.Context) error {
-		data, err := r.get(ctx, objectKey, c)
-		if err != nil {
-			return r.note(err)
-		}
-		r.chunks.Set(k, data)
-		return nil
-	})
-}
-
-// get reads one chunk and checks it.
-func (r *Reader) get(ctx context.Context, objectKey string, c Chunk) ([]byte, error) {
-	body, err := r.cfg.Bucket.Get(ctx, objectKey, c.Position, int64(c.Length))
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	data := make([]byte, c.Length)
-	if _, err := io.ReadFull(body, data); err != nil {
-		return nil, &ObjectError{"get", objectKey, err}
-	}
-	if crc32.Checksum(data, castagnoli) != c.CRC32C {
-		r.metrics.corrupt.Inc()
-		return nil, &ObjectError{"get", objectKey, fmt.Errorf("%w in [%d, %d)", ErrChecksum, c.Position, c.Position+int64(c.Length))}
-	}
-	r.metrics.fetched.Add(float64(len(data)))
-	return data, nil
-}
-
-// note logs and counts a failed fill and makes it what the client is told: retriable, for this range only.
-func (r *Reader) note(err error) error {
-	if err == nil {
-		return nil
-	}
-	r.metrics.errors.Inc()
-	r.log.Warn("reading from the bucket failed and will be tried again when asked for", "error", err)
-	return fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
 }
