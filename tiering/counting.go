@@ -2,6 +2,7 @@ package tiering
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -15,13 +16,14 @@ type counting struct {
 	seconds                 *prometheus.HistogramVec
 }
 
-// Counted returns b with metrics of its requests by operation. Bytes of a Get are those that were read.
+// Counted returns b with metrics of its requests by operation: put, get, stat, list, delete. Bytes of a Get are those that were read. A body that
+// breaks off is an error of its Get; ErrExists, which is an answer, and a context that was cancelled are none.
 func Counted(b Bucket, reg prometheus.Registerer) Bucket {
 	vec := func(name, help string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "varve_bucket_" + name, Help: help}, []string{"op"})
 	}
 	c := &counting{Bucket: b, requests: vec("requests_total", "Calls of the object store; a large put is several requests."),
-		errors: vec("errors_total", "Calls of the object store that failed."), bytes: vec("bytes_total", "Bytes sent to and read from the object store."),
+		errors: vec("errors_total", "Calls of the object store that failed, or whose body broke off."), bytes: vec("bytes_total", "Bytes sent to and read from the object store."),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "varve_bucket_request_seconds", Help: "Time until the object store answered; of a get, until its first byte.",
 			Buckets: prometheus.ExponentialBuckets(.001, 2, 15)}, []string{"op"})}
 	if reg != nil {
@@ -34,7 +36,12 @@ func Counted(b Bucket, reg prometheus.Registerer) Bucket {
 func (c *counting) done(op string, started time.Time, err error) {
 	c.requests.WithLabelValues(op).Inc()
 	c.seconds.WithLabelValues(op).Observe(time.Since(started).Seconds())
-	if err != nil {
+	c.failed(op, err)
+}
+
+// failed counts err if it is one that an operator should see.
+func (c *counting) failed(op string, err error) {
+	if err != nil && !errors.Is(err, ErrExists) && !errors.Is(err, context.Canceled) {
 		c.errors.WithLabelValues(op).Inc()
 	}
 }
@@ -56,17 +63,20 @@ func (c *counting) Get(ctx context.Context, key string, offset, length int64) (i
 	if err != nil {
 		return nil, err
 	}
-	return &countedBody{body, c.bytes.WithLabelValues("get")}, nil
+	return &countedBody{body, c}, nil
 }
 
 type countedBody struct {
 	io.ReadCloser
-	bytes prometheus.Counter
+	c *counting
 }
 
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.bytes.Add(float64(n))
+	b.c.bytes.WithLabelValues("get").Add(float64(n))
+	if !errors.Is(err, io.EOF) {
+		b.c.failed("get", err)
+	}
 	return n, err
 }
 
