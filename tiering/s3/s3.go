@@ -62,6 +62,10 @@ type bucket struct {
 
 // Open returns the bucket of an s3:// URL after it has asked whether it is there.
 func Open(ctx context.Context, u *url.URL) (tiering.Bucket, error) {
+	return open(ctx, u, answerTimeout)
+}
+
+func open(ctx context.Context, u *url.URL, answerTimeout time.Duration) (tiering.Bucket, error) {
 	q := u.Query()
 	if u.Host == "" {
 		return nil, fmt.Errorf("bucket %s: want s3://bucket/prefix", u.Redacted())
