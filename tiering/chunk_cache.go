@@ -65,6 +65,10 @@ func (c *chunkCache) finished(k chunkKey) {
 	}
 }
 
+// maxRun is how many bytes more than one chunk may be on their way by one GET: half the room, with some slack because chunks are a little larger than
+// chunkTarget.
+func (c *chunkCache) maxRun() int64 { return c.inFlight/2 + chunkTarget/2 }
+
 // reserve waits for room for n bytes on their way, behind those who wait already. A run of more than all the room gets all the room.
 func (c *chunkCache) reserve(ctx context.Context, n int64) error {
 	if err := c.room.Acquire(ctx, min(n, c.inFlight)); err != nil {

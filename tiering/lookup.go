@@ -3,6 +3,7 @@ package tiering
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 
 	"varve/commitlog"
 	"varve/commitlog/record"
@@ -63,50 +64,101 @@ func (r *Reader) inSegment(ctx context.Context, p place, ts, from int64) (found 
 	return found, false, nil
 }
 
-// MaxTimestamp implements fetch.RemoteReader.
-func (r *Reader) MaxTimestamp(ctx context.Context, tp metadata.TopicPartition, from int64) (commitlog.TimestampOffset, bool, error) {
+// MaxTimestamp implements fetch.RemoteReader: the first record that has the greatest timestamp at or behind from. What lies wholly behind from is
+// known without a read; only the segment, and in it the chunk, that holds from is looked into.
+func (r *Reader) MaxTimestamp(ctx context.Context, tp metadata.TopicPartition, from int64) (found commitlog.TimestampOffset, ok bool, err error) {
 	rows, err := await(ctx, func() ([]metadata.RemoteSegment, <-chan struct{}, error) { return r.rows(tp) })
 	if err != nil {
-		return commitlog.TimestampOffset{}, false, err
+		return found, false, err
 	}
-	best := -1
-	for i := segmentOf(rows, from); i < len(rows); i++ {
-		if rows[i].MaxTimestamp >= 0 && (best < 0 || rows[i].MaxTimestamp > rows[best].MaxTimestamp) {
-			best = i
+	i, best, bestIn := segmentOf(rows, from), int64(-1), -1
+	if i < len(rows) && rows[i].BaseOffset < from {
+		if found, ok, err = r.maxInSegment(ctx, place{rows: rows, i: i}, from); err != nil {
+			return found, false, err
+		}
+		if ok {
+			best = found.Timestamp
+		}
+		i++
+	}
+	for ; i < len(rows); i++ {
+		if rows[i].MaxTimestamp > best {
+			best, bestIn = rows[i].MaxTimestamp, i
 		}
 	}
-	if best < 0 {
-		return commitlog.TimestampOffset{}, false, nil
+	if bestIn < 0 {
+		return found, ok, nil
 	}
-	return r.inSegment(ctx, place{rows: rows, i: best}, rows[best].MaxTimestamp, from)
+	return r.inSegment(ctx, place{rows: rows, i: bestIn}, best, from)
+}
+
+// maxInSegment finds the first record of p's segment that has the greatest timestamp at or behind offset from, which lies in it.
+func (r *Reader) maxInSegment(ctx context.Context, p place, from int64) (found commitlog.TimestampOffset, ok bool, err error) {
+	if p.table, err = await(ctx, func() (*Bundle, <-chan struct{}, error) { return r.table(p.row()) }); err != nil || len(p.table.Chunks) == 0 {
+		return found, false, err
+	}
+	p.chunk = chunkOf(p.table.Chunks, from)
+	data, err := await(ctx, func() ([]byte, <-chan struct{}, error) { return r.chunk(p) })
+	if err != nil {
+		return found, false, err
+	}
+	best := int64(-1)
+	err = walkSince(data, 0, from, func(at commitlog.TimestampOffset) bool {
+		if at.Timestamp > best {
+			found, ok, best = at, true, at.Timestamp
+		}
+		return true
+	})
+	if err != nil {
+		return found, false, err
+	}
+	rest := p.table.Chunks[p.chunk+1:]
+	for i := range rest {
+		best = max(best, rest[i].MaxTimestamp)
+	}
+	if best < 0 || ok && best == found.Timestamp {
+		return found, ok, nil
+	}
+	return r.inSegment(ctx, p, best, from)
 }
 
 // firstSince finds the first record in a run of batches with a timestamp of at least ts at or behind offset from.
 func firstSince(data []byte, ts, from int64) (found commitlog.TimestampOffset, ok bool, err error) {
-	for len(data) > 0 && !ok {
+	err = walkSince(data, ts, from, func(at commitlog.TimestampOffset) bool {
+		found, ok = at, true
+		return false
+	})
+	return found, ok, err
+}
+
+var errStop = errors.New("stop")
+
+// walkSince calls visit for the records in a run of batches with a timestamp of at least ts at or behind offset from, until it returns false.
+func walkSince(data []byte, ts, from int64, visit func(commitlog.TimestampOffset) bool) error {
+	for len(data) > 0 {
 		b, rest, err := record.Split(data)
 		if err != nil {
-			return found, false, err
+			return err
 		}
 		data = rest
-		if b.Control() || b.Count() == 0 || b.MaxTimestamp() < ts || b.LastOffset() < from {
+		if b.MaxTimestamp() < ts || b.LastOffset() < from {
 			continue
 		}
 		err = b.Walk(0, func(rec *record.Record) error {
-			at := commitlog.TimestampOffset{Timestamp: b.BaseTimestamp() + rec.TimestampDelta, Offset: b.BaseOffset() + int64(rec.OffsetDelta), LeaderEpoch: b.LeaderEpoch()}
-			if b.LogAppendTime() {
-				at.Timestamp = b.MaxTimestamp()
-			}
-			if !ok && at.Timestamp >= ts && at.Offset >= from {
-				found, ok = at, true
+			at := commitlog.TimestampOffset{Timestamp: rec.Timestamp(b), Offset: rec.Offset(b), LeaderEpoch: b.LeaderEpoch()}
+			if at.Timestamp >= ts && at.Offset >= from && !visit(at) {
+				return errStop
 			}
 			return nil
 		})
+		if errors.Is(err, errStop) {
+			return nil
+		}
 		if err != nil {
-			return found, false, err
+			return err
 		}
 	}
-	return found, ok, nil
+	return nil
 }
 
 // txnEntryBytes is the size of one entry of a transaction index: version, producer id, first offset, last offset, last stable offset.

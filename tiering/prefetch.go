@@ -163,7 +163,7 @@ func (r *Reader) runFrom(p *place, n int) []Chunk {
 	end, bytes := 1, int64(rest[0].Length)
 	for at := *p; end < min(n, maxRun, len(rest)); end++ {
 		at.chunk++
-		if bytes += int64(rest[end].Length); bytes > r.chunks.inFlight/2 || r.chunks.has(at.key()) || r.chunkGets.underWay(at.key()) {
+		if bytes += int64(rest[end].Length); bytes > r.chunks.maxRun() || r.chunks.has(at.key()) || r.chunkGets.underWay(at.key()) {
 			break
 		}
 	}

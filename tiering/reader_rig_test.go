@@ -6,11 +6,13 @@ import (
 	"hash/crc32"
 	"io"
 	"net/url"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"varve/commitlog"
 	"varve/commitlog/record"
@@ -24,6 +26,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // A rig is one partition whose sealed segments are in a bucket, and what reads them back.
 type rig struct {
 	bucket *spy
+	dir    string // of a directory's bucket
+	reg    *prometheus.Registry
 	rows   *manifest
 	tp     metadata.TopicPartition
 	log    *commitlog.Log
@@ -33,9 +37,10 @@ type rig struct {
 // newRig gives a partition without data on bucket b; nil: a directory of the test's own.
 func newRig(t testing.TB, b tiering.Bucket, memory int64) *rig {
 	t.Helper()
+	dir := t.TempDir()
 	if b == nil {
 		var err error
-		if b, err = file.Open(t.Context(), &url.URL{Scheme: "file", Path: t.TempDir()}); err != nil {
+		if b, err = file.Open(t.Context(), &url.URL{Scheme: "file", Path: dir}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -50,7 +55,7 @@ func newRig(t testing.TB, b tiering.Bucket, memory int64) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{bucket: &spy{Bucket: b}, rows: &manifest{}, tp: tp, log: l}
+	r := &rig{bucket: &spy{Bucket: b}, dir: dir, rows: &manifest{}, tp: tp, log: l}
 	r.reader = r.newReader(t, memory)
 	return r
 }
@@ -58,9 +63,32 @@ func newRig(t testing.TB, b tiering.Bucket, memory int64) *rig {
 // newReader is another reader of the same partition, with nothing in its caches.
 func (r *rig) newReader(t testing.TB, memory int64) *tiering.Reader {
 	t.Helper()
-	reader := tiering.NewReader(tiering.New(tiering.Config{Manifest: r.rows}), tiering.ReaderConfig{Bucket: r.bucket, MemoryBytes: memory})
+	r.reg = prometheus.NewRegistry()
+	reader := tiering.NewReader(tiering.New(tiering.Config{Manifest: r.rows}), tiering.ReaderConfig{Bucket: r.bucket, MemoryBytes: memory, Registerer: r.reg})
 	t.Cleanup(reader.Close)
 	return reader
+}
+
+// metric is the value of a counter of the newest reader.
+func (r *rig) metric(t testing.TB, name string) float64 {
+	t.Helper()
+	families, err := r.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.Metric[0].Counter.GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// object is the file of an object in a directory's bucket.
+func (r *rig) object(t testing.TB, key string) string {
+	t.Helper()
+	return filepath.Join(r.dir, filepath.FromSlash(key))
 }
 
 // append writes a batch of count records of 1 ms each from timestamp on, of about size bytes in all.
@@ -207,6 +235,18 @@ func await(t testing.TB, c <-chan struct{}) {
 	}
 }
 
+// eventually waits until f is true.
+func eventually(t testing.TB, f func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); !f(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come true")
+		}
+	}
+}
+
 // replay reads [from, upTo) as a consumer does.
 func replay(t testing.TB, reader *tiering.Reader, tp metadata.TopicPartition, from, upTo int64, maxBytes int) []byte {
 	t.Helper()
@@ -236,6 +276,12 @@ func (m *manifest) add(s metadata.RemoteSegment) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mu.rows = append(m.mu.rows, s)
+}
+
+func (m *manifest) set(rows []metadata.RemoteSegment) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.rows = rows
 }
 
 func (m *manifest) all() []metadata.RemoteSegment {
@@ -289,23 +335,18 @@ type spy struct {
 	tiering.Bucket
 	mu struct {
 		sync.Mutex
-		gets, inFlight, mostInFlight int
-		gate                         chan struct{} // nil: open
+		asked int
+		read  int64         // bytes asked for
+		gate  chan struct{} // nil: open
 	}
 }
 
 func (s *spy) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
 	s.mu.Lock()
-	s.mu.gets++
-	s.mu.inFlight++
-	s.mu.mostInFlight = max(s.mu.mostInFlight, s.mu.inFlight)
+	s.mu.asked++
+	s.mu.read += length
 	gate := s.mu.gate
 	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.mu.inFlight--
-	}()
 	if gate != nil {
 		select {
 		case <-gate:
@@ -333,11 +374,16 @@ func (s *spy) hold() (release func()) {
 func (s *spy) gets() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mu.gets
+	return s.mu.asked
 }
 
-func (s *spy) mostInFlight() int {
+func (s *spy) bytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mu.mostInFlight
+	return s.mu.read
+}
+
+func (s *spy) awaitGets(t testing.TB, n int) {
+	t.Helper()
+	eventually(t, func() bool { return s.gets() >= n })
 }
