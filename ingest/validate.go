@@ -139,7 +139,7 @@ func (c check) header(b record.Batch) error {
 func (c check) records(b record.Batch) (maxTime int64, ordered bool, err error) {
 	var refused recordsError
 	now := c.now.UnixMilli()
-	earliest, latest := now-c.cfg.TimestampBeforeMax.Milliseconds(), now+c.cfg.TimestampAfterMax.Milliseconds()
+	earliest, latest := now-c.cfg.TimestampBeforeMaxMs, now+c.cfg.TimestampAfterMaxMs
 	if latest < now {
 		latest = math.MaxInt64
 	}

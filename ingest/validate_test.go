@@ -17,7 +17,7 @@ var now = time.UnixMilli(1_700_000_000_000)
 
 func topic(change func(*config.Topic)) *config.Topic {
 	c := &config.Topic{CleanupDelete: true, CompressionType: "producer", MaxMessageBytes: 1 << 20, SegmentBytes: 1 << 30,
-		TimestampBeforeMax: math.MaxInt64, TimestampAfterMax: time.Hour}
+		TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: time.Hour.Milliseconds()}
 	if change != nil {
 		change(c)
 	}
@@ -113,5 +113,16 @@ func TestWalkingRecordsAllocatesNothingPerRecord(t *testing.T) {
 	c := check{"t-0", topic(nil), now}
 	if n := testing.AllocsPerRun(100, func() { _, _ = c.batch(batch) }); n > 10 {
 		t.Fatalf("%v allocations for 1000 records", n)
+	}
+}
+
+// TestTimestampsWithoutLimits: Kafka's default of before.max, and the same for after.max, let every timestamp pass, microseconds taken for milliseconds too.
+func TestTimestampsWithoutLimits(t *testing.T) {
+	free := topic(func(c *config.Topic) { c.TimestampAfterMaxMs = math.MaxInt64 })
+	for _, ts := range []int64{0, 1, now.UnixMicro(), 4_000_000_000_000} {
+		b := record.NewBuilder().Add(ts, nil, nil).Build()
+		if _, err := (check{"t-0", free, now}).batch(b); err != nil {
+			t.Errorf("timestamp %d: %v", ts, err)
+		}
 	}
 }

@@ -135,6 +135,7 @@ func (m *Manager) logConfig(t *config.Topic) commitlog.Config {
 func (m *Manager) rebuild(p *Partition, s *metadata.Partition) bool {
 	log := m.cfg.Logger.With("topic", p.topic, "partition", p.key.Partition, "leader_epoch", s.LeaderEpoch)
 	log.Info("rebuilding after an unclean election")
+	p.resign(s.LeaderEpoch) // what an older epoch still led must take no record while its log is thrown away
 	end := s.LogStartOffset
 	var epochs []commitlog.EpochEntry
 	var snapshot []byte

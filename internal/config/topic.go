@@ -12,9 +12,9 @@ type Topic struct {
 	CleanupCompact, CleanupDelete bool
 	CompressionType               string // producer, uncompressed, gzip, snappy, lz4, zstd
 	MaxMessageBytes               int32
-	MessageTimestampAppend        bool // LogAppendTime
-	TimestampBeforeMax            time.Duration
-	TimestampAfterMax             time.Duration
+	MessageTimestampAppend        bool  // LogAppendTime
+	TimestampBeforeMaxMs          int64 // not durations: Kafka's "no limit" is more ms than a Duration holds
+	TimestampAfterMaxMs           int64
 	MinInsyncReplicas             int32
 	UncleanLeaderElection         bool
 	RetentionMs, RetentionBytes   int64 // -1: unlimited
@@ -116,8 +116,8 @@ func (b *Broker) Topic(overrides map[string]string) *Topic {
 		CompressionType:        text("compression.type"),
 		MaxMessageBytes:        int32(number("max.message.bytes")),
 		MessageTimestampAppend: text("message.timestamp.type") == "LogAppendTime",
-		TimestampBeforeMax:     milliseconds(number("message.timestamp.before.max.ms")),
-		TimestampAfterMax:      milliseconds(number("message.timestamp.after.max.ms")),
+		TimestampBeforeMaxMs:   number("message.timestamp.before.max.ms"),
+		TimestampAfterMaxMs:    number("message.timestamp.after.max.ms"),
 		MinInsyncReplicas:      int32(number("min.insync.replicas")),
 		UncleanLeaderElection:  text("unclean.leader.election.enable") == "true",
 		RetentionMs:            number("retention.ms"),
