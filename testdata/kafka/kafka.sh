@@ -25,6 +25,7 @@ usage: kafka.sh install [maven options]         resolve the jars into the cache
        kafka.sh kill [--dir D]                  kill -9, for crash tests
        kafka.sh run CLASS [args ...]            run a tool class
        kafka.sh classpath                       print the class path
+       kafka.sh version                         print the version of the jars
 USAGE
   exit 2
 }
@@ -208,5 +209,6 @@ case ${1:-} in
   kill) shift; stop KILL "$@" ;;
   run) shift; installed; (($#)) || usage; java_tool "$@" ;;
   classpath) installed; echo "$home/libs/*" ;;
+  version) installed; version ;;
   *) usage ;;
 esac
