@@ -3,10 +3,12 @@ package tiering_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,10 +30,13 @@ type rig struct {
 	bucket *spy
 	dir    string // of a directory's bucket
 	reg    *prometheus.Registry
+	logs   *commitlog.Dir
 	rows   *manifest
 	tp     metadata.TopicPartition
 	log    *commitlog.Log
 	reader *tiering.Reader
+
+	manifests *manifests // of all partitions
 }
 
 // newRig gives a partition without data on bucket b; nil: a directory of the test's own.
@@ -44,27 +49,36 @@ func newRig(t testing.TB, b tiering.Bucket, memory int64) *rig {
 			t.Fatal(err)
 		}
 	}
-	d, err := commitlog.OpenDir(t.TempDir(), commitlog.DirOptions{NodeID: 1, Durability: commitlog.Async})
+	logs, err := commitlog.OpenDir(t.TempDir(), commitlog.DirOptions{NodeID: 1, Durability: commitlog.Async})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = d.Close() })
-	tp := metadata.TopicPartition{TopicID: metadata.TopicID(uuid.New())}
-	cfg := commitlog.DefaultConfig()
-	l, err := d.OpenLog("events-0", uuid.UUID(tp.TopicID), cfg, func(int64) {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{bucket: &spy{Bucket: b}, dir: dir, rows: &manifest{}, tp: tp, log: l}
+	t.Cleanup(func() { _ = logs.Close() })
+	first := &rig{bucket: &spy{Bucket: b}, dir: dir, logs: logs, manifests: &manifests{}}
+	r := first.another(t, 0)
 	r.reader = r.newReader(t, memory)
 	return r
+}
+
+// another is one more partition beside r, for the same readers.
+func (r *rig) another(t testing.TB, partition int) *rig {
+	t.Helper()
+	a := *r
+	a.tp, a.rows = metadata.TopicPartition{TopicID: metadata.TopicID(uuid.New()), Partition: int32(partition)}, &manifest{}
+	r.manifests.Store(a.tp, a.rows)
+	var err error
+	a.log, err = r.logs.OpenLog(fmt.Sprintf("events-%d", partition), uuid.UUID(a.tp.TopicID), commitlog.DefaultConfig(), func(int64) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &a
 }
 
 // newReader is another reader of the same partition, with nothing in its caches.
 func (r *rig) newReader(t testing.TB, memory int64) *tiering.Reader {
 	t.Helper()
 	r.reg = prometheus.NewRegistry()
-	reader := tiering.NewReader(tiering.New(tiering.Config{Manifest: r.rows}), tiering.ReaderConfig{Bucket: r.bucket, MemoryBytes: memory, Registerer: r.reg})
+	reader := tiering.NewReader(tiering.New(tiering.Config{Manifest: r.manifests}), tiering.ReaderConfig{Bucket: r.bucket, MemoryBytes: memory, Registerer: r.reg})
 	t.Cleanup(reader.Close)
 	return reader
 }
@@ -310,14 +324,7 @@ func (m *manifest) lookups() int {
 	return m.mu.calls
 }
 
-func (m *manifest) AddIntent(context.Context, metadata.RemoteSegment) error { return nil }
-
-func (m *manifest) CommitSegment(_ context.Context, s metadata.RemoteSegment) error {
-	m.add(s)
-	return nil
-}
-
-func (m *manifest) LiveSegments(_ context.Context, _ metadata.TopicPartition, from int64, limit int) ([]metadata.RemoteSegment, error) {
+func (m *manifest) list(from int64, limit int) ([]metadata.RemoteSegment, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mu.calls++
@@ -330,14 +337,25 @@ func (m *manifest) LiveSegments(_ context.Context, _ metadata.TopicPartition, fr
 	return page, m.mu.err
 }
 
+// manifests are those of all partitions, as a tiering.Manifest; nobody uploads through it.
+type manifests struct {
+	sync.Map // by partition
+	tiering.Manifest
+}
+
+func (m *manifests) LiveSegments(_ context.Context, tp metadata.TopicPartition, from int64, limit int) ([]metadata.RemoteSegment, error) {
+	rows, _ := m.Load(tp)
+	return rows.(*manifest).list(from, limit)
+}
+
 // A spy is a real bucket whose reads are counted and can be held.
 type spy struct {
 	tiering.Bucket
 	mu struct {
 		sync.Mutex
-		asked int
-		read  int64         // bytes asked for
-		gate  chan struct{} // nil: open
+		asked           int
+		read, now, most int64         // bytes asked for; asked for and not yet read, now and at most
+		gate            chan struct{} // nil: open
 	}
 }
 
@@ -354,7 +372,43 @@ func (s *spy) Get(ctx context.Context, key string, offset, length int64) (io.Rea
 			return nil, ctx.Err()
 		}
 	}
-	return s.Bucket.Get(ctx, key, offset, length)
+	body, err := s.Bucket.Get(ctx, key, offset, length)
+	if err != nil || !strings.HasSuffix(key, ".log") {
+		return body, err
+	}
+	s.underWay(length)
+	return &spied{ReadCloser: body, s: s, left: length}, nil
+}
+
+func (s *spy) underWay(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.now += n
+	s.mu.most = max(s.mu.most, s.mu.now)
+}
+
+type spied struct {
+	io.ReadCloser
+	s    *spy
+	left int64
+}
+
+func (b *spied) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	b.s.underWay(-int64(n))
+	return n, err
+}
+
+func (b *spied) Close() error {
+	b.s.underWay(-b.left)
+	return b.ReadCloser.Close()
+}
+
+func (s *spy) mostBytes() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.most
 }
 
 // hold makes reads wait until the returned function is called.

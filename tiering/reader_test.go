@@ -326,3 +326,45 @@ func TestCloseEndsFills(t *testing.T) {
 	r.reader.Close()
 	await(t, wait)
 }
+
+// TestManyReaders: sixteen partitions replayed at once, each in order, push nothing out of memory that another one still wants, and no more bytes than
+// half the cache are ever on their way.
+func TestManyReaders(t *testing.T) {
+	const memory = 64 << 20
+	rigs := make([]*rig, 16)
+	rigs[0] = newRig(t, nil, memory)
+	for i := range rigs {
+		if i > 0 {
+			rigs[i] = rigs[0].another(t, i)
+		}
+		rigs[i].history(t, 1)
+	}
+	next, left := make([]int64, len(rigs)), len(rigs)
+	for left > 0 {
+		var waiting <-chan struct{}
+		for i, r := range rigs {
+			if next[i] == 300 {
+				continue
+			}
+			s, wait, err := rigs[0].reader.Read(r.tp, next[i], 300, 1<<20, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if waiting = wait; wait == nil {
+				if _, next[i] = wholeBatches(t, collect(t, &s)); next[i] == 300 {
+					left--
+				}
+			}
+		}
+		if waiting != nil {
+			await(t, waiting)
+		}
+	}
+	b := rigs[0].bucket
+	if got, want := b.gets(), 16*(1+5)+16; got > want {
+		t.Errorf("%d reads of the bucket for 16 bundles and 80 chunks", got)
+	}
+	if most := b.mostBytes(); most > memory/2 {
+		t.Errorf("%d bytes were on their way at a time", most)
+	}
+}
