@@ -89,8 +89,12 @@ func (o options) once(base string, m measure, name string) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := m.run(&run{broker: b, dir: dir, system: sys, size: o.sizeMB * 1e6, length: o.length})
-	if stopErr := b.stop(); err == nil && stopErr != nil {
+	r := &run{broker: b, dir: dir, system: sys, size: o.sizeMB * 1e6, length: o.length}
+	f, err := m.run(r)
+	if r.broker == nil { // it was stopped and did not come back
+		return f, err
+	}
+	if stopErr := r.stop(); err == nil && stopErr != nil {
 		err = fmt.Errorf("stopping: %w", stopErr)
 	}
 	return f, err

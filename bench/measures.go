@@ -43,6 +43,7 @@ func measures() []measure {
 		{"acks", local, "64 producers with one 1 KiB record each in flight, 64 partitions", acks},
 		{"paced", local, "10 MB/s in batches of 16 KiB over 8 partitions, open loop", latency},
 		{"idle", []string{"varve", "kafka"}, "no topics; RSS 10 s after the start; exec to ready", idle},
+		{"start", []string{"varve", "kafka"}, "from exec to the first record acknowledged with acks=all: in an empty directory (Varve: with initdb), and again in the same one", start},
 		{"cold", []string{"varve-minio", "kafka-tiered"}, "replaying one partition from the bucket (Varve: MinIO on this machine; Kafka: LocalTieredStorage, plain local files)", cold},
 	}
 }
