@@ -85,7 +85,7 @@ func (d *Dir) readOffsets(name string) (map[string]int64, error) {
 
 // writeCheckpoints writes both checkpoints. Logs that were never opened keep what the old files say.
 func (d *Dir) writeCheckpoints() error {
-	if err := d.failure(); err != nil {
+	if err := d.Failure(); err != nil {
 		return err
 	}
 	d.checkpoints.Lock()

@@ -142,7 +142,7 @@ func (d *Dir) Names() []string {
 // OpenLog opens, recovers or creates the log of one partition. A directory whose partition.metadata holds another topic id is renamed away (…-stray) first.
 // durable is called from the syncer's goroutine, never under a lock, each time the durable end offset has grown.
 func (d *Dir) OpenLog(name string, topicID uuid.UUID, cfg Config, durable func(end int64)) (*Log, error) {
-	if err := d.failure(); err != nil {
+	if err := d.Failure(); err != nil {
 		return nil, err
 	}
 	if _, _, ok := splitName(name); !ok {
@@ -271,8 +271,8 @@ func (d *Dir) fail(err error) {
 	}
 }
 
-// failure returns why the directory cannot be written any more.
-func (d *Dir) failure() error {
+// Failure returns why the directory cannot be written any more.
+func (d *Dir) Failure() error {
 	if err := d.broken.Load(); err != nil {
 		return *err
 	}
@@ -298,7 +298,7 @@ func (d *Dir) Close() error {
 	}
 	d.syncer.close()
 	d.keeper.close()
-	err := d.failure()
+	err := d.Failure()
 	if err == nil {
 		err = closeLogs(logs)
 	}

@@ -169,7 +169,7 @@ func (k *keeper) close() {
 func (l *Log) finishSeal(s *segment) error {
 	s.sealing.Lock()
 	defer s.sealing.Unlock()
-	if s.sealing.done || s.sealing.dropped || l.dir.failure() != nil {
+	if s.sealing.done || s.sealing.dropped || l.dir.Failure() != nil {
 		return nil
 	}
 	x := s.mem.Load()

@@ -121,8 +121,11 @@ func (l *Log) writable() error {
 	if l.closed.Load() {
 		return errClosed
 	}
-	return l.dir.failure()
+	return l.dir.Failure()
 }
+
+// DirPath is the path of the log directory that the log is in.
+func (l *Log) DirPath() string { return l.dir.path }
 
 // SegmentInfo describes one local segment. The last one of Segments is the active one.
 type SegmentInfo struct {

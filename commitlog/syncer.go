@@ -122,7 +122,7 @@ func (s *syncer) round(dirty []*Log) {
 // commit makes one log durable and publishes it. Whatever is appended from here on queues the log again.
 func (s *syncer) commit(l *Log) {
 	l.sync.queued.Store(false)
-	if s.d.failure() != nil {
+	if s.d.Failure() != nil {
 		return // never again: pages of a failed fsync may count as clean
 	}
 	end, generation, err := l.persist()
@@ -136,7 +136,7 @@ func (s *syncer) commitAll(dirty []*Log) {
 		l.sync.queued.Store(false)
 		samples[i] = l.sample()
 	}
-	if s.d.failure() != nil {
+	if s.d.Failure() != nil {
 		return
 	}
 	s.d.newNames.Store(false)
@@ -172,7 +172,7 @@ func (s *syncer) conclude(l *Log, end int64, generation int, err error) {
 }
 
 func (s *syncer) tellFailure() {
-	err := s.d.failure()
+	err := s.d.Failure()
 	if err == nil || s.told {
 		return
 	}

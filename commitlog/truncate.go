@@ -67,7 +67,7 @@ func (l *Log) unseal(s *segment) error {
 	}
 	if err := l.dir.fs.SyncDir(l.path); err != nil {
 		l.dir.fail(storageError("syncing a directory", err))
-		return l.dir.failure()
+		return l.dir.Failure()
 	}
 	return nil
 }
@@ -114,7 +114,7 @@ func (l *Log) cutSegment(v *view, i int, offset int64) (*segment, error) {
 	old.release()
 	if err != nil {
 		l.dir.fail(storageError("truncating", err))
-		return nil, l.dir.failure()
+		return nil, l.dir.Failure()
 	}
 	if i == len(v.segments)-1 {
 		defer old.release() // the log's own hold on what was the active segment
@@ -210,7 +210,7 @@ func (l *Log) restartAt(offset int64, epochs []EpochEntry, snapshot []byte) erro
 	}
 	if err := l.dir.fs.SyncDir(l.path); err != nil {
 		l.dir.fail(storageError("syncing a directory", err))
-		return l.dir.failure()
+		return l.dir.Failure()
 	}
 	l.dir.syncer.enqueue(l)
 	return nil

@@ -51,7 +51,8 @@ type PartitionResult struct {
 	Diverging                           *commitlog.EpochEntry // where the epoch that the reader knows ended; StartOffset is that end
 	Aborted                             []commitlog.AbortedTxn
 	Records                             commitlog.Slice
-	wait                                <-chan struct{} // closes when cold data may have come
+	wait                                <-chan struct{}    // closes when cold data may have come
+	replica                             *replica.Partition // nil: not here
 }
 
 // Release gives the results' records back.
@@ -80,7 +81,23 @@ func (f *Fetcher) Fetch(ctx context.Context, req *Request) []PartitionResult {
 		return enough
 	}
 	f.partitions.Waiters().Await(ctx, req.MaxWait, keys, read)
+	f.count(results)
 	return results
+}
+
+// count notes in the partitions' metrics what is answered.
+func (f *Fetcher) count(results []PartitionResult) {
+	for i := range results {
+		traffic := f.partitions.Elsewhere()
+		if results[i].replica != nil {
+			traffic = results[i].replica.Traffic()
+		}
+		traffic.Fetches.Add(1)
+		traffic.BytesOut.Add(int64(results[i].Records.Bytes))
+		if results[i].Err != nil {
+			traffic.FailedFetches.Add(1)
+		}
+	}
 }
 
 // watchCold wakes the fetch when the first cold data that it misses has come.
@@ -130,7 +147,7 @@ func (f *Fetcher) partition(req *Request, p *PartitionRequest, left int, minOne 
 		if !errors.As(err, &k) {
 			err = fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
 		}
-		return PartitionResult{Err: err, HighWatermark: -1, LastStable: -1, LogStart: -1}
+		return PartitionResult{Err: err, HighWatermark: -1, LastStable: -1, LogStart: -1, replica: r.replica}
 	}
 	return r
 }
@@ -140,6 +157,7 @@ func (f *Fetcher) partitionInto(r *PartitionResult, req *Request, p *PartitionRe
 	if err != nil {
 		return err
 	}
+	r.replica = replica
 	if err := replica.CheckLeader(p.CurrentLeaderEpoch); err != nil {
 		return err
 	}

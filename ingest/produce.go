@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"varve/metadata"
@@ -39,15 +38,14 @@ type PartitionResult struct {
 type Producer struct {
 	partitions *replica.Manager
 	logger     *slog.Logger
-	metrics    *metrics
 }
 
-// New returns the produce path over m's partitions. logger and reg may be nil.
-func New(m *replica.Manager, logger *slog.Logger, reg prometheus.Registerer) *Producer {
+// New returns the produce path over m's partitions. logger may be nil.
+func New(m *replica.Manager, logger *slog.Logger) *Producer {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Producer{m, logger, newMetrics(reg)}
+	return &Producer{m, logger}
 }
 
 // Pending is a produce that was appended and may still wait for its acknowledgements. It belongs to one goroutine at a time.
@@ -105,6 +103,7 @@ func (p *Producer) append(acks, version int16, transactional bool, part *Partiti
 	if !partition.Leading() {
 		return nil, 0, kerr.NotLeaderForPartition
 	}
+	partition.Traffic().Produces.Add(1)
 	size := len(b)
 	if b, err = (check{partition.Log().Name(), partition.Config(), now}).batch(b); err != nil {
 		return partition, 0, err
@@ -114,15 +113,21 @@ func (p *Producer) append(acks, version int16, transactional bool, part *Partiti
 	if err != nil {
 		return partition, 0, err
 	}
-	p.metrics.bytes.Add(float64(size))
-	p.metrics.messages.Add(float64(count))
+	partition.Traffic().BytesIn.Add(int64(size))
+	partition.Traffic().MessagesIn.Add(int64(count))
 	r.BaseOffset, r.LogAppendTime, r.LogStart = done.BaseOffset, done.LogAppendTime, partition.Log().LogStart()
 	return partition, done.LastOffset + 1, nil
 }
 
 // refused fills in r for an error. Kafka tells the log start with those that the validator and the log find.
 func (p *Producer) refused(r *PartitionResult, partition *replica.Partition, err error) {
-	p.metrics.failed.Inc()
+	traffic := p.partitions.Elsewhere()
+	if partition != nil {
+		traffic = partition.Traffic()
+	} else {
+		traffic.Produces.Add(1)
+	}
+	traffic.FailedProduces.Add(1)
 	var k *kerr.Error
 	if !errors.As(err, &k) {
 		p.logger.Error("append failed", "error", err)
@@ -163,7 +168,7 @@ func (w *Pending) settled(x wait) bool {
 }
 
 func (w *Pending) fail(x wait, err error) {
-	w.producer.metrics.failed.Inc()
+	x.partition.Traffic().FailedProduces.Add(1)
 	r := &w.results[x.result]
 	r.Err, r.BaseOffset, r.LogAppendTime, r.LogStart = clientError(err), -1, -1, -1
 }

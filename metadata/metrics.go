@@ -40,12 +40,16 @@ type nodeMetrics struct {
 	fenced     prometheus.Gauge
 }
 
-func newNodeMetrics(reg prometheus.Registerer) nodeMetrics {
+func newNodeMetrics(reg prometheus.Registerer, offlinePartitions func() float64) nodeMetrics {
 	f := promauto.With(reg)
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "kafka_controller_kafkacontroller_offlinepartitionscount",
+		Help: "Partitions without a leader, told by the controller; 0 elsewhere.",
+	}, offlinePartitions)
 	return nodeMetrics{
 		controller: f.NewGauge(prometheus.GaugeOpts{
-			Name: "varve_metadata_controller",
-			Help: "1 while this broker is the controller.",
+			Name: "kafka_controller_kafkacontroller_activecontrollercount",
+			Help: "1 while this broker is the controller: 1 in all of the cluster.",
 		}),
 		fenced: f.NewGauge(prometheus.GaugeOpts{
 			Name: "varve_metadata_fenced",

@@ -66,7 +66,8 @@ func NewNode(cfg NodeConfig) *Node {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{cfg: cfg, metrics: newNodeMetrics(cfg.Registerer), newImage: make(chan struct{}, 1)}
+	n := &Node{cfg: cfg, newImage: make(chan struct{}, 1)}
+	n.metrics = newNodeMetrics(cfg.Registerer, n.offlinePartitions)
 	n.controller = newControllerLoop(cfg, n.metrics.controller)
 	n.fenced.Store(true)
 	n.metrics.fenced.Set(1)
@@ -85,6 +86,22 @@ func (n *Node) Fenced() bool { return n.fenced.Load() }
 
 // IsController reports whether this broker believes to be the controller.
 func (n *Node) IsController() bool { return n.controller.epoch.Load() != 0 }
+
+// offlinePartitions counts the partitions without a leader if this broker is the controller.
+func (n *Node) offlinePartitions() float64 {
+	if n.controller == nil || !n.IsController() {
+		return 0
+	}
+	offline := 0
+	for _, t := range n.cfg.Publisher.Image().Topics {
+		for _, p := range t.Partitions {
+			if p.Leader == NoBroker {
+				offline++
+			}
+		}
+	}
+	return float64(offline)
+}
 
 // LeaseValid reports whether this broker's session surely lasts at now, by the monotonic clock and without asking
 // anyone. Coordinators answer reads from memory only while it does (decisions 1).

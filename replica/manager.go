@@ -54,6 +54,8 @@ type Manager struct {
 	metrics *metrics
 	waiters purgatory.Purgatory[metadata.TopicPartition]
 
+	elsewhere Traffic // of partitions that are not here
+
 	image      atomic.Pointer[metadata.Image]
 	partitions atomic.Pointer[map[metadata.TopicPartition]*Partition] // replaced by Apply only
 
@@ -78,6 +80,9 @@ func NewManager(cfg Config) *Manager {
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.image.Store(&metadata.Image{})
 	m.partitions.Store(&map[metadata.TopicPartition]*Partition{})
+	if cfg.Registerer != nil {
+		cfg.Registerer.MustRegister(newCollector(m))
+	}
 	return m
 }
 

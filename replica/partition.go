@@ -31,6 +31,7 @@ type Partition struct {
 	failed  atomic.Pointer[error]
 	hw      atomic.Int64
 	removed atomic.Bool
+	traffic Traffic
 
 	mu sync.Mutex
 }

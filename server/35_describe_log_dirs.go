@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"varve/internal/vfs"
 	"varve/metadata"
 )
 
@@ -22,7 +23,7 @@ func handleDescribeLogDirs(_ context.Context, s *Server, r *request) reply {
 	im := s.cfg.Image()
 	wanted := wantedPartitions(im, req)
 	for _, d := range s.cfg.Dirs {
-		total, usable := diskSpace(d.Path())
+		total, usable := vfs.Space(d.Path())
 		resp.Dirs = append(resp.Dirs, s.localDir(im, wanted, d.ID(), d.Path(), total, usable))
 	}
 	if s.cfg.Remote != nil {

@@ -80,8 +80,17 @@ func brokerConfigs(b *config.Broker, im *metadata.Image, self metadata.BrokerID)
 	return values
 }
 
-// brokerSynonyms lists where a broker setting is set: on this broker, for all brokers, in the file, by default.
+// brokerSynonyms lists where a broker setting is set: on this broker, for all brokers, in the file, by default; then the same of its forms in coarser
+// units.
 func brokerSynonyms(b *config.Broker, im *metadata.Image, self metadata.BrokerID, name string) []synonym {
+	out := settings(b, im, self, name)
+	for _, u := range config.Units(name) {
+		out = append(out, settings(b, im, self, u.Name)...)
+	}
+	return out
+}
+
+func settings(b *config.Broker, im *metadata.Image, self metadata.BrokerID, name string) []synonym {
 	var out []synonym
 	if v, ok := im.BrokerConfigs[self][name]; ok {
 		out = append(out, synonym{name, v, kmsg.ConfigSourceDynamicBrokerConfig})

@@ -223,6 +223,9 @@ func decodeHead(data []byte) (*Bundle, []section, error) {
 		return nil, nil, &BundleError{"header", errChecksum}
 	}
 	b, count := decodeHeader(header)
+	if s := &b.Segment; s.BaseOffset < 0 || s.EndOffset < s.BaseOffset || s.LogBytes < 0 {
+		return nil, nil, &BundleError{"header", fmt.Errorf("offsets [%d, %d) in %d bytes", s.BaseOffset, s.EndOffset, s.LogBytes)}
+	}
 	if count > maxSections {
 		return nil, nil, &BundleError{"section table", fmt.Errorf("%d sections", count)}
 	}
@@ -258,6 +261,9 @@ func decodeSections(data []byte, count int) ([]section, error) {
 	for i := range sections {
 		e := data[i*sectionBytes:]
 		sections[i] = section{binary.BigEndian.Uint32(e), int64(binary.BigEndian.Uint64(e[4:])), binary.BigEndian.Uint32(e[12:]), binary.BigEndian.Uint32(e[16:])}
+		if slices.ContainsFunc(sections[:i], func(s section) bool { return s.kind == sections[i].kind }) {
+			return nil, &BundleError{"section table", fmt.Errorf("section %d twice", sections[i].kind)}
+		}
 	}
 	return sections, nil
 }
@@ -285,8 +291,8 @@ func decodeChunks(body []byte, logBytes int64) ([]Chunk, error) {
 		e := body[i*chunkBytes:]
 		c := Chunk{int64(binary.BigEndian.Uint64(e)), int32(binary.BigEndian.Uint32(e[8:])), int64(binary.BigEndian.Uint64(e[12:])),
 			int64(binary.BigEndian.Uint64(e[20:])), binary.BigEndian.Uint32(e[28:])}
-		if c.Position != end || c.Length <= 0 {
-			return nil, &BundleError{"chunk table", fmt.Errorf("chunk %d at %d with %d bytes follows one that ends at %d", i, c.Position, c.Length, end)}
+		if c.Position != end || c.Length <= 0 || i > 0 && c.FirstOffset <= chunks[i-1].FirstOffset {
+			return nil, &BundleError{"chunk table", fmt.Errorf("chunk %d at %d with %d bytes from offset %d on does not follow the one that ends at %d", i, c.Position, c.Length, c.FirstOffset, end)}
 		}
 		end += int64(c.Length)
 		chunks[i] = c

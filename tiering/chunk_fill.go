@@ -17,13 +17,15 @@ import (
 func (r *Reader) startRun(p *place, run []Chunk, reserved bool) (started int, wait <-chan struct{}, err error) {
 	keys := make([]chunkKey, len(run))
 	for i := range keys {
-		keys[i] = chunkKey{p.row().ID, p.chunk + i}
+		keys[i] = chunkKey{Segment: p.row().ID, Chunk: p.chunk + i}
 	}
 	row := p.row()
 	return r.chunkGets.startRun(keys, func(ctx context.Context, n int, done func(int, error)) {
 		if !reserved {
 			if err := r.chunks.reserve(ctx, sizeOf(run[:n])); err != nil {
-				done(0, r.failed(row, err)) // the others are told that the read ended
+				for i := range n {
+					done(i, nil) // no room yet: whoever waits looks again
+				}
 				return
 			}
 		}
@@ -31,9 +33,28 @@ func (r *Reader) startRun(p *place, run []Chunk, reserved bool) (started int, wa
 	})
 }
 
-// fill brings a run into memory and gives back the room that was reserved for it. Each chunk counts as soon as it is there. One that is damaged
-// fails alone; a read that breaks off fails all that it has not brought.
+// fill brings a run into memory and gives back the room that was reserved for it: its first chunks from disk as far as they are there, the rest from
+// the bucket.
 func (r *Reader) fill(ctx context.Context, row *metadata.RemoteSegment, keys []chunkKey, run []Chunk, done func(int, error)) {
+	n := 0
+	for ; n < len(run); n++ {
+		data := r.cfg.Disk.Get(keys[n], int(run[n].Length), run[n].CRC32C)
+		if data == nil {
+			break
+		}
+		r.metrics.diskHits.Inc()
+		r.chunks.release(int64(run[n].Length))
+		r.chunks.put(keys[n], data)
+		done(n, nil)
+	}
+	if n < len(run) {
+		r.fillFromBucket(ctx, row, keys[n:], run[n:], func(i int, err error) { done(n+i, err) })
+	}
+}
+
+// fillFromBucket fetches a run by one GET. Each chunk counts as soon as it is there. One that is damaged fails alone; a read that breaks off fails
+// all that it has not brought.
+func (r *Reader) fillFromBucket(ctx context.Context, row *metadata.RemoteSegment, keys []chunkKey, run []Chunk, done func(int, error)) {
 	body, err := r.cfg.Bucket.Get(ctx, LogKey(row), run[0].Position, sizeOf(run))
 	if err == nil {
 		defer body.Close()
@@ -60,6 +81,7 @@ func (r *Reader) fill(ctx context.Context, row *metadata.RemoteSegment, keys []c
 			continue
 		}
 		r.chunks.put(keys[i], data)
+		r.cfg.Disk.Offer(keys[i], data)
 		done(i, nil)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"varve/internal/vfs"
 	"varve/metadata"
 	"varve/replica"
 )
@@ -29,8 +30,12 @@ type Config struct {
 	Uploads                         int           // partitions uploading at a time, default 4
 	DeleteGrace                     time.Duration // before a doomed segment's objects go, default 2 min
 	IntentGrace                     time.Duration // before an unfinished upload's objects go, default 1 h
-	Logger                          *slog.Logger
-	Registerer                      prometheus.Registerer
+	// MinFree (varve.log.dir.free.min.bytes) is what is kept free on the volume of a log directory by trimming uploaded segments before local
+	// retention would; negative: a tenth of the volume, at most 10 GiB. Space reports a volume's size and what is free; nil: the volume's own.
+	MinFree    int64
+	Space      func(path string) (total, usable int64)
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 // Manager uploads, trims, retains and sweeps for the partitions that this broker leads. Run does the work; everything else is safe for
@@ -41,7 +46,9 @@ type Manager struct {
 	metrics *metrics
 	catalog *catalog
 
-	failing map[metadata.TopicPartition]bool // by pass's own goroutine: an outage is logged when it begins and when it ends
+	// By Run's own goroutine: what lasts is logged when it begins and when it ends.
+	failing map[metadata.TopicPartition]bool
+	pressed map[string]bool // log directories with too little space
 }
 
 // New returns a Manager. Its reads (TieredEnd, Restored) work before Run. Partitions may be set until Run: the partitions' manager needs
@@ -52,7 +59,11 @@ func New(cfg Config) *Manager {
 	cfg.Uploads = cmp.Or(cfg.Uploads, 4)
 	cfg.DeleteGrace = cmp.Or(cfg.DeleteGrace, deleteGrace)
 	cfg.IntentGrace = cmp.Or(cfg.IntentGrace, intentGrace)
-	m := &Manager{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), catalog: newCatalog(cfg.Manifest), failing: map[metadata.TopicPartition]bool{}}
+	if cfg.Space == nil {
+		cfg.Space = vfs.Space
+	}
+	m := &Manager{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), catalog: newCatalog(cfg.Manifest),
+		failing: map[metadata.TopicPartition]bool{}, pressed: map[string]bool{}}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
@@ -86,6 +97,7 @@ func (m *Manager) Run(ctx context.Context) {
 			m.uploadPass(ctx)
 		}
 		m.retainPass(ctx)
+		m.relieve()
 		if m.cfg.Bucket != nil && time.Since(retained) >= m.cfg.RetentionInterval {
 			retained = time.Now()
 			if err := m.sweep(ctx); err != nil && ctx.Err() == nil {

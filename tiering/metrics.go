@@ -15,6 +15,7 @@ type metrics struct {
 	lagBytes        prometheus.Gauge
 	lagSegments     prometheus.Gauge
 	trims, trimmedB prometheus.Counter
+	relieved        prometheus.Counter
 	deleted         prometheus.Counter
 }
 
@@ -34,10 +35,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		lagSegments: gauge("copy_lag_segments", "Sealed segments that are not in the bucket yet."),
 		trims:       counter("local_trimmed_segments_total", "Local segments removed by retention or because the bucket has them."),
 		trimmedB:    counter("local_trimmed_bytes_total", "Bytes of local segments removed by retention or because the bucket has them."),
+		relieved:    counter("local_relieved_bytes_total", "Bytes of local segments removed because their log directory was nearly full."),
 		deleted:     counter("delete_segments_total", "Segments whose objects were deleted from the bucket."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.segments, m.bytes, m.seconds, m.errors, m.lagBytes, m.lagSegments, m.trims, m.trimmedB, m.deleted)
+		reg.MustRegister(m.segments, m.bytes, m.seconds, m.errors, m.lagBytes, m.lagSegments, m.trims, m.trimmedB, m.relieved, m.deleted)
 	}
 	return m
 }

@@ -112,7 +112,7 @@ type place struct {
 }
 
 func (p *place) row() *metadata.RemoteSegment { return &p.rows[p.i] }
-func (p *place) key() chunkKey                { return chunkKey{p.rows[p.i].ID, p.chunk} }
+func (p *place) key() chunkKey                { return chunkKey{Segment: p.rows[p.i].ID, Chunk: p.chunk} }
 
 // next moves p to the chunk behind it, into the next segment if it must. ok is false at the end of history, and where the next table is not in
 // memory: then wait or err is as of Reader.table, which has begun to fetch it.

@@ -3,6 +3,7 @@ package tiering
 import (
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -58,40 +59,73 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 }
 
-func chunkNo(i int) chunkKey { return chunkKey{uuid.UUID{}, i} }
+func chunkNo(i int) chunkKey { return chunkKey{Segment: uuid.UUID{}, Chunk: i} }
 
 // TestChunkCacheKeepsWhatIsWanted: a chunk that has come is there until it has been read to its end, however often others are read; then the one
-// that was used longest ago goes first.
+// that was used longest ago goes first. Without such a one a new chunk waits.
 func TestChunkCacheKeepsWhatIsWanted(t *testing.T) {
-	c := newChunkCache(16 << 20) // of chunks of 2 MiB
-	put := func(i int) { c.put(chunkNo(i), make([]byte, 2<<20)) }
-	for i := range 8 {
-		put(i)
-		for range 100 {
-			c.get(chunkNo(i))
+	synctest.Test(t, func(t *testing.T) {
+		c := newChunkCache(16 << 20) // of chunks of 2 MiB
+		const size = 2 << 20
+		put := func(i int) bool {
+			if !c.tryReserve(size) {
+				return false
+			}
+			c.release(size)
+			c.put(chunkNo(i), make([]byte, size))
+			return true
 		}
-		if i < 7 {
-			c.finished(chunkNo(i))
+		for i := range 8 {
+			put(i)
+			for range 100 {
+				c.get(chunkNo(i))
+			}
+			if i < 7 {
+				c.finished(chunkNo(i))
+			}
 		}
-	}
-	c.get(chunkNo(0))
-	put(8)
-	put(9)
-	for i, want := range []bool{true, false, false, true, true, true, true, true, true, true} {
-		if got := c.has(chunkNo(i)); got != want {
-			t.Errorf("chunk %d: %v", i, got)
+		c.get(chunkNo(0))
+		put(8)
+		put(9)
+		for i, want := range []bool{true, false, false, true, true, true, true, true, true, true} {
+			if got := c.has(chunkNo(i)); got != want {
+				t.Errorf("chunk %d: %v", i, got)
+			}
 		}
-	}
-	for i := 10; i < 30; i++ {
-		put(i) // whose readers have gone
-	}
-	if c.mu.wanted.weight > c.capacity/4*3 || c.mu.done.len() == 0 {
-		t.Errorf("abandoned chunks are %d bytes, and %d were read", c.mu.wanted.weight, c.mu.done.len())
-	}
-	c.put(chunkNo(30), make([]byte, 100<<20))
-	if !c.has(chunkNo(30)) {
-		t.Error("a chunk larger than the cache is not there for who fetched it")
-	}
+		for i := 10; i < 15; i++ {
+			put(i)
+		}
+		if put(15) || !c.has(chunkNo(7)) {
+			t.Error("a chunk that somebody is about to read gave way")
+		}
+
+		waited := make(chan error)
+		go func() { waited <- c.reserve(t.Context(), size) }()
+		synctest.Wait()
+		c.finished(chunkNo(8))
+		if err := <-waited; err != nil || c.has(chunkNo(8)) || !c.has(chunkNo(7)) {
+			t.Errorf("the room of a chunk that was read: %v", err)
+		}
+		c.release(size)
+		c.put(chunkNo(16), make([]byte, size))
+		if put(17) {
+			t.Error("there was room for one more")
+		}
+		<-time.After(wantedFor) // in the bubble: the readers have gone
+		if !put(17) || c.has(chunkNo(7)) {
+			t.Error("chunks whose readers have gone keep their places")
+		}
+
+		<-time.After(wantedFor)
+		if !c.tryReserve(100 << 20) {
+			t.Error("a chunk larger than the cache finds no room when nobody wants another")
+		}
+		c.release(100 << 20)
+		c.put(chunkNo(30), make([]byte, 100<<20))
+		if !c.has(chunkNo(30)) {
+			t.Error("a chunk larger than the cache is not there for who fetched it")
+		}
+	})
 }
 
 // TestChunkCacheIsBounded: what is in memory and on its way is never more than the capacity, and what is on its way never more than half.
@@ -106,6 +140,8 @@ func TestChunkCacheIsBounded(t *testing.T) {
 		case rnd.IntN(2) == 0:
 			if c.tryReserve(n) {
 				underWay = append(underWay, n)
+			} else {
+				c.mu.wanted.Evict() // as if its reader had gone
 			}
 		case len(underWay) > 0:
 			c.release(underWay[0])
@@ -116,8 +152,8 @@ func TestChunkCacheIsBounded(t *testing.T) {
 			c.finished(chunkNo(rnd.IntN(100)))
 		}
 		m := &c.mu
-		if m.reserved > c.capacity/2 || m.reserved+m.wanted.weight+m.done.weight > c.capacity {
-			t.Fatalf("step %d: %d bytes on their way, %d wanted, %d read, of %d", i, m.reserved, m.wanted.weight, m.done.weight, c.capacity)
+		if m.reserved > c.capacity/2 || m.reserved+m.wanted.Weight()+m.done.Weight() > c.capacity {
+			t.Fatalf("step %d: %d bytes on their way, %d wanted, %d read, of %d", i, m.reserved, m.wanted.Weight(), m.done.Weight(), c.capacity)
 		}
 	}
 }

@@ -14,7 +14,9 @@ import (
 
 	"varve/commitlog"
 	"varve/commitlog/record"
+	"varve/internal/lru"
 	"varve/metadata"
+	"varve/tiering/cache"
 )
 
 const (
@@ -31,7 +33,8 @@ const (
 // ReaderConfig configures a Reader.
 type ReaderConfig struct {
 	Bucket      Bucket
-	MemoryBytes int64 // varve.tier.cache.memory.bytes: chunks in memory and on their way to it; at least 16 MiB
+	MemoryBytes int64       // varve.tier.cache.memory.bytes: chunks in memory and on their way to it; at least 16 MiB
+	Disk        *cache.Disk // second to memory; nil: none. The caller closes it after the reader
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer
 }
@@ -46,7 +49,7 @@ type Reader struct {
 	metrics *readMetrics
 
 	chunks  *chunkCache
-	tables  cache[uuid.UUID, *Bundle]
+	tables  *lru.Cache[uuid.UUID, *Bundle]
 	streams *streams
 
 	ctx       context.Context // of the fills
@@ -65,7 +68,7 @@ func NewReader(m *Manager, cfg ReaderConfig) *Reader {
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.chunks = newChunkCache(cmp.Or(cfg.MemoryBytes, defaultCacheBytes))
-	r.tables.capacity = tableBytes
+	r.tables = lru.NewCache[uuid.UUID, *Bundle](tableBytes)
 	r.streams = newStreams(r.chunks.inFlight)
 	r.chunkGets = newFills[chunkKey](r.ctx, &r.running, getsInFlight)
 	r.tableGets = newFills[uuid.UUID](r.ctx, &r.running, tablesInFlight)
@@ -221,7 +224,7 @@ func (r *Reader) loadRows(tp metadata.TopicPartition, offset int64) ([]metadata.
 
 // table returns what reading a segment takes of its bundle: the chunk table, and the transaction index if there is one.
 func (r *Reader) table(row *metadata.RemoteSegment) (*Bundle, <-chan struct{}, error) {
-	if t, ok := r.tables.get(row.ID); ok {
+	if t, ok := r.tables.Get(row.ID); ok {
 		return t, nil, nil
 	}
 	wait, err := r.tableGets.start(row.ID, func(ctx context.Context) error {
@@ -229,7 +232,7 @@ func (r *Reader) table(row *metadata.RemoteSegment) (*Bundle, <-chan struct{}, e
 		if err != nil {
 			return r.failed(row, err)
 		}
-		r.tables.put(row.ID, &Bundle{Chunks: b.Chunks, TxnIndex: b.TxnIndex}, int64(512+len(b.Chunks)*chunkBytes+len(b.TxnIndex)))
+		r.tables.Put(row.ID, &Bundle{Chunks: b.Chunks, TxnIndex: b.TxnIndex}, int64(512+len(b.Chunks)*chunkBytes+len(b.TxnIndex)))
 		return nil
 	})
 	return nil, wait, err

@@ -195,11 +195,17 @@ func (m *Manager) retain(ctx context.Context, p *replica.Partition) error {
 		m.log.Info("retention", "topic", p.Topic(), "partition", p.Key().Partition, "log_start", v.logStart, "reason", v.reason, "remote_segments", len(v.doom))
 	}
 	if v.trim > offsets.LocalStart {
-		n, size, err := p.Trim(v.trim)
-		if err != nil {
-			return fmt.Errorf("trimming local segments below %d: %w", v.trim, err)
-		}
-		m.metrics.trimmed(n, size)
+		return m.trim(p, v.trim)
 	}
+	return nil
+}
+
+// trim drops the local segments of a partition that end at or below offset.
+func (m *Manager) trim(p *replica.Partition, offset int64) error {
+	n, size, err := p.Trim(offset)
+	if err != nil {
+		return fmt.Errorf("trimming local segments below %d: %w", offset, err)
+	}
+	m.metrics.trimmed(n, size)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -23,10 +24,14 @@ import (
 	"varve/replica"
 	"varve/server"
 	"varve/tiering"
+	"varve/tiering/cache"
 )
 
 // leaveGrace bounds a controlled shutdown's farewell to Postgres.
 const leaveGrace = 5 * time.Second
+
+// cacheDir is the disk cache's directory in the first log directory: the one name that Kafka does not take for a partition's.
+const cacheDir = "remote-log-index-cache"
 
 // A broker is all rooms of one process, built from its settings.
 type broker struct {
@@ -41,6 +46,7 @@ type broker struct {
 	groups     *group.Coordinator
 	tier       *tiering.Manager
 	reader     *tiering.Reader // nil without a bucket
+	cache      *cache.Disk     // nil: none
 	listener   net.Listener
 }
 
@@ -178,10 +184,17 @@ func (b *broker) wireTier(ctx context.Context, self metadata.BrokerID) error {
 		}
 	}
 	b.tier = tiering.New(tiering.Config{Self: self, ClusterID: b.cluster, Bucket: bucket, Manifest: b.store, Ledger: b.store,
-		TaskInterval: b.cfg.TierTaskInterval, RetentionInterval: b.cfg.RetentionCheckInterval, Logger: b.log, Registerer: b.reg})
-	if bucket != nil {
-		b.reader = tiering.NewReader(b.tier, tiering.ReaderConfig{Bucket: bucket, MemoryBytes: b.cfg.TierCacheMemoryBytes, Logger: b.log, Registerer: b.reg})
+		TaskInterval: b.cfg.TierTaskInterval, RetentionInterval: b.cfg.RetentionCheckInterval, MinFree: b.cfg.LogDirFreeMinBytes, Logger: b.log, Registerer: b.reg})
+	if bucket == nil {
+		return nil
 	}
+	if b.cfg.TierCacheBytes > 0 {
+		b.cache, err = cache.Open(filepath.Join(b.cfg.LogDirs[0], cacheDir), cache.Options{Capacity: b.cfg.TierCacheBytes, Logger: b.log})
+		if err != nil {
+			return fmt.Errorf("log.dirs: %w", err)
+		}
+	}
+	b.reader = tiering.NewReader(b.tier, tiering.ReaderConfig{Bucket: bucket, MemoryBytes: b.cfg.TierCacheMemoryBytes, Disk: b.cache, Logger: b.log, Registerer: b.reg})
 	return nil
 }
 
@@ -192,7 +205,7 @@ func (b *broker) server() *server.Server {
 		remote, sizes = b.reader, b.tier
 	}
 	return server.New(server.Config{Self: metadata.BrokerID(b.cfg.NodeID), Broker: b.current, Image: b.publisher.Image, Refresh: b.publisher.Refresh,
-		Store: b.store, Partitions: b.partitions, Dirs: b.dirs, Producer: ingest.New(b.partitions, b.log, b.reg), Fetcher: fetch.New(b.partitions, remote),
+		Store: b.store, Partitions: b.partitions, Dirs: b.dirs, Producer: ingest.New(b.partitions, b.log), Fetcher: fetch.New(b.partitions, remote),
 		Groups: b.groups, Remote: sizes, Logger: b.log, Registerer: b.reg})
 }
 
@@ -221,6 +234,7 @@ func (b *broker) close() error {
 	if b.reader != nil {
 		b.reader.Close()
 	}
+	b.cache.Close()
 	for _, d := range b.dirs {
 		errs = append(errs, d.Close())
 	}

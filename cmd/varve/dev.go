@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -47,6 +48,11 @@ func (o devOptions) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	for flag, addr := range map[string]string{"--listen": o.listen, "--http": o.http} {
+		if err := loopback(addr); err != nil {
+			return fmt.Errorf("%s %s: %w", flag, addr, err)
+		}
+	}
 	log := newLogger()
 	if o.ephemeral {
 		if o.data, err = os.MkdirTemp("", "varve-dev-"); err != nil {
@@ -80,6 +86,18 @@ func (o devOptions) settings(metadataURL string) (*config.Broker, error) {
 		"remote.log.manager.task.interval.ms": "1000", "log.retention.check.interval.ms": "5000", "auto.create.topics.enable": "true",
 		"group.initial.rebalance.delay.ms": "0", "unclean.leader.election.enable": "true",
 	})
+}
+
+// loopback refuses addresses that others can reach: a broker for development asks nobody who they are.
+func loopback(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return errors.New("varve dev serves this machine only: give 127.0.0.1:PORT, or use varve broker --config FILE")
+	}
+	return nil
 }
 
 // newLogger writes text to a terminal and JSON otherwise.

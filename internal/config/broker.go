@@ -42,6 +42,7 @@ type Broker struct {
 	TierTaskInterval           time.Duration // remote.log.manager.task.interval.ms
 	TierCacheBytes             int64         // varve.tier.cache.bytes, on disk
 	TierCacheMemoryBytes       int64         // varve.tier.cache.memory.bytes
+	LogDirFreeMinBytes         int64         // varve.log.dir.free.min.bytes, negative: by the size of the volume
 	DeleteTopicEnable          bool
 
 	values map[string]string // what was set
@@ -100,6 +101,7 @@ func (b *Broker) parse() error {
 		"group.min.session.timeout.ms": &b.GroupMinSessionTimeoutMs, "group.max.session.timeout.ms": &b.GroupMaxSessionTimeoutMs,
 		"offsets.retention.minutes": &b.OffsetsRetentionMinutes, "offsets.commit.timeout.ms": &b.OffsetsCommitTimeoutMs,
 		"varve.tier.cache.bytes": &b.TierCacheBytes, "varve.tier.cache.memory.bytes": &b.TierCacheMemoryBytes,
+		"varve.log.dir.free.min.bytes": &b.LogDirFreeMinBytes,
 	} {
 		*field = number(name)
 	}

@@ -1,6 +1,9 @@
 package config
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 func brokerNumber(name string, t Type, value string, dynamic bool, low, high int64, doc string) Def {
 	return Def{Name: name, Type: t, Default: value, Doc: doc, Broker: true, Dynamic: dynamic, ReadOnly: !dynamic, Check: numbers(name, t, low, high)}
@@ -18,8 +21,7 @@ func brokerFlag(name, value string, dynamic bool, doc string) Def {
 
 // brokerTable is the broker settings that Varve honours, those that stand behind topic settings, and those that tools look for.
 func brokerTable() []Def {
-	defs := append(ownBrokerTable(), behindTopics()...)
-	return append(defs, kafkaBrokerTable()...)
+	return slices.Concat(ownBrokerTable(), behindTopics(), unitTable(), kafkaBrokerTable())
 }
 
 // behindTopics makes the broker settings that are defaults of topic settings: bounds and text are the topic setting's.
@@ -31,8 +33,8 @@ func behindTopics() []Def {
 		}
 		d := t
 		d.Name, d.Topic, d.TopicOf, d.Broker = t.TopicOf, false, "", true
-		if d.Name == "log.retention.ms" {
-			d.Default = "" // Kafka's default is that of log.retention.hours, which the topic setting repeats
+		if len(Units(d.Name)) > 0 {
+			d.Default = "" // Kafka's default is that of log.retention.hours and the like, which the topic setting repeats
 		}
 		d.Doc = "Default of the topic setting " + t.Name + ": " + t.Doc
 		out = append(out, d)
@@ -50,7 +52,9 @@ func ownBrokerTable() []Def {
 		brokerText("varve.http.listen", "127.0.0.1:9644", "Address of metrics and health checks."),
 		durability,
 		brokerNumber("varve.upload.max.age.ms", Long, "3600000", true, 1, anyLong, "Default of the topic setting of the same name."),
-		brokerNumber("varve.tier.cache.bytes", Long, "1073741824", false, 0, anyLong, "Disk cache of chunks read from the bucket, in bytes."),
+		brokerNumber("varve.tier.cache.bytes", Long, "1073741824", false, 0, anyLong, "Disk cache of chunks that were read from the bucket more than once, in bytes; it lies in the first of log.dirs. 0: none."),
+		brokerNumber("varve.log.dir.free.min.bytes", Long, "-1", false, -1, anyLong,
+			"Bytes kept free on the volume of each log directory: when there are fewer, segments that are live in the bucket leave the disk before local retention says so, the oldest first. -1: a tenth of the volume, at most 10 GiB."),
 		brokerNumber("varve.tier.cache.memory.bytes", Long, "67108864", false, 0, anyLong, "Memory cache of chunks read from the bucket, in bytes."),
 	}
 }

@@ -72,6 +72,29 @@ func TestTopic(t *testing.T) {
 	if got := b.Topic(map[string]string{"retention.ms": "1000", "internal.segment.bytes": "500"}); got.LocalRetentionMs != 1000 || got.SegmentBytes != 500 {
 		t.Errorf("overrides: %+v", got)
 	}
+	for _, c := range []struct {
+		set  map[string]string
+		want int64
+	}{
+		{map[string]string{"log.retention.hours": "2"}, 2 * 3600_000},
+		{map[string]string{"log.retention.hours": "2", "log.retention.minutes": "3"}, 3 * 60_000},
+		{map[string]string{"log.retention.hours": "2", "log.retention.minutes": "3", "log.retention.ms": "4"}, 4},
+		{map[string]string{"log.retention.hours": "-1"}, -1},
+		{map[string]string{"log.retention.minutes": "5"}, 1}, // the topic's own
+	} {
+		overrides := map[string]string{}
+		if c.want == 1 {
+			overrides["retention.ms"] = "1"
+		}
+		c.set["node.id"] = "1"
+		b, err := NewBroker(c.set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Topic(overrides).RetentionMs; got != c.want {
+			t.Errorf("%v: retention.ms %d, want %d", c.set, got, c.want)
+		}
+	}
 	dynamic := b.WithDynamic(map[string]string{"log.segment.bytes": "3145728", "node.id": "7"}, map[string]string{"log.retention.ms": "5"})
 	if got := dynamic.Topic(nil); got.SegmentBytes != 3145728 || got.RetentionMs != 5 || dynamic.NodeID != 1 {
 		t.Errorf("dynamic settings: %+v, node %d", got, dynamic.NodeID)

@@ -94,7 +94,7 @@ func (b *Broker) TopicValue(overrides map[string]string, name string) string {
 		return v
 	}
 	if d.TopicOf != "" {
-		if v, _ := b.Value(d.TopicOf); v != "" {
+		if v := b.inMs(d.TopicOf); v != "" {
 			return v
 		}
 	}

@@ -1,11 +1,11 @@
 //go:build unix
 
-package server
+package vfs
 
 import "golang.org/x/sys/unix"
 
-// diskSpace is the size of the volume of path and what is left of it for us, in bytes: -1 when unknown.
-func diskSpace(path string) (total, usable int64) {
+// Space is the size of the volume of path and what is left of it for us, in bytes: -1 when unknown.
+func Space(path string) (total, usable int64) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
 		return -1, -1
