@@ -80,17 +80,8 @@ func brokerConfigs(b *config.Broker, im *metadata.Image, self metadata.BrokerID)
 	return values
 }
 
-// brokerSynonyms lists where a broker setting is set: on this broker, for all brokers, in the file, by default; then the same of its forms in coarser
-// units.
+// brokerSynonyms lists where a broker setting is set: on this broker, for all brokers, in the file, there in coarser units, by default.
 func brokerSynonyms(b *config.Broker, im *metadata.Image, self metadata.BrokerID, name string) []synonym {
-	out := settings(b, im, self, name)
-	for _, u := range config.Units(name) {
-		out = append(out, settings(b, im, self, u.Name)...)
-	}
-	return out
-}
-
-func settings(b *config.Broker, im *metadata.Image, self metadata.BrokerID, name string) []synonym {
 	var out []synonym
 	if v, ok := im.BrokerConfigs[self][name]; ok {
 		out = append(out, synonym{name, v, kmsg.ConfigSourceDynamicBrokerConfig})
@@ -100,6 +91,11 @@ func settings(b *config.Broker, im *metadata.Image, self metadata.BrokerID, name
 	}
 	if v, set := b.Value(name); set && len(out) == 0 {
 		out = append(out, synonym{name, v, kmsg.ConfigSourceStaticBrokerConfig})
+	}
+	for _, u := range config.Units(name) {
+		if v, set := b.Value(u.Name); set {
+			out = append(out, synonym{u.Name, v, kmsg.ConfigSourceStaticBrokerConfig})
+		}
 	}
 	if d, ok := config.BrokerDef(name); ok && d.Default != "" {
 		out = append(out, synonym{name, d.Default, kmsg.ConfigSourceDefaultConfig})
