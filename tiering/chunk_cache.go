@@ -15,7 +15,7 @@ import (
 type chunkKey = cache.Key
 
 // wantedFor is how long after its last use a chunk that nobody has read to its end keeps its place.
-const wantedFor = 2 * time.Second
+const wantedFor = 500 * time.Millisecond
 
 // A chunkCache keeps chunks in memory. What is in it and what is on its way to it are at most capacity bytes together, of which at most half are
 // on their way.

@@ -57,6 +57,7 @@ func (r *Reader) inSegment(ctx context.Context, p place, ts, from int64) (found 
 		if err != nil {
 			return found, false, err
 		}
+		r.chunks.finished(p.key())
 		if found, ok, err = firstSince(data, ts, from); ok || err != nil {
 			return found, ok, err
 		}
@@ -102,6 +103,7 @@ func (r *Reader) maxInSegment(ctx context.Context, p place, from int64) (found c
 	if err != nil {
 		return found, false, err
 	}
+	r.chunks.finished(p.key())
 	best := int64(-1)
 	err = walkSince(data, 0, from, func(at commitlog.TimestampOffset) bool {
 		if at.Timestamp > best {
