@@ -15,6 +15,7 @@ import (
 const (
 	recoveryPointName = "recovery-point-offset-checkpoint" // below it nothing has to be recovered
 	logStartName      = "log-start-offset-checkpoint"
+	compactedName     = "cleaner-offset-checkpoint" // compaction has looked at all keys below it
 )
 
 // splitName splits "topic-0" into topic and partition.
@@ -83,7 +84,7 @@ func (d *Dir) readOffsets(name string) (map[string]int64, error) {
 	return offsets, nil
 }
 
-// writeCheckpoints writes both checkpoints. Logs that were never opened keep what the old files say.
+// writeCheckpoints writes the checkpoints. Logs that were never opened keep what the old files say.
 func (d *Dir) writeCheckpoints() error {
 	if err := d.Failure(); err != nil {
 		return err
@@ -95,21 +96,24 @@ func (d *Dir) writeCheckpoints() error {
 	for _, l := range d.mu.logs {
 		logs = append(logs, l)
 	}
-	recovery, start := d.unopenedLocked(d.recoveryPoints), d.unopenedLocked(d.logStarts)
+	recovery, start, compacted := d.unopenedLocked(d.recoveryPoints), d.unopenedLocked(d.logStarts), d.unopenedLocked(d.compacted)
 	d.mu.Unlock()
 	for _, l := range logs {
 		recovery[l.name] = l.recoveryPoint()
 		if l.LogStart() > 0 {
 			start[l.name] = l.LogStart()
 		}
+		if offset := l.compacted.Load(); offset > 0 {
+			compacted[l.name] = offset
+		}
 	}
 	for _, c := range []struct {
 		name    string
 		offsets map[string]int64
 		last    *[]byte
-	}{{recoveryPointName, recovery, &d.written.recovery}, {logStartName, start, &d.written.start}} {
+	}{{recoveryPointName, recovery, &d.written.recovery}, {logStartName, start, &d.written.start}, {compactedName, compacted, &d.written.compacted}} {
 		b := encodeOffsets(c.offsets)
-		if bytes.Equal(b, *c.last) {
+		if bytes.Equal(b, *c.last) || *c.last == nil && len(c.offsets) == 0 && c.name == compactedName {
 			continue
 		}
 		if err := d.fs.WriteFile(filepath.Join(d.path, c.name), b, true); err != nil {

@@ -18,6 +18,7 @@ type Config struct {
 	SegmentIndexBytes    int64         // segment.index.bytes: the size at which an index counts as full
 	ProducerIDExpiration time.Duration // producer.id.expiration.ms
 	FileDeleteDelay      time.Duration // file.delete.delay.ms: how long a removed partition's directory stays
+	Compaction           Compaction
 }
 
 // DefaultConfig returns Kafka's defaults.

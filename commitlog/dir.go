@@ -34,7 +34,7 @@ type Dir struct {
 	clean      bool // the directory was closed properly before
 
 	// As the checkpoints said when the directory was opened.
-	recoveryPoints, logStarts map[string]int64
+	recoveryPoints, logStarts, compacted map[string]int64
 
 	syncer *syncer
 	keeper *keeper
@@ -45,7 +45,7 @@ type Dir struct {
 	newNames atomic.Bool // partition directories were made or renamed
 
 	checkpoints sync.Mutex // one writer of checkpoints at a time
-	written     struct{ recovery, start []byte }
+	written     struct{ recovery, start, compacted []byte }
 
 	mu struct {
 		sync.Mutex
@@ -97,6 +97,9 @@ func (d *Dir) load(o DirOptions) (err error) {
 		return err
 	}
 	if d.logStarts, err = d.readOffsets(logStartName); err != nil {
+		return err
+	}
+	if d.compacted, err = d.readOffsets(compactedName); err != nil {
 		return err
 	}
 	if d.clean, err = d.takeCleanMarker(); err != nil {
@@ -239,6 +242,8 @@ func (d *Dir) Remove(l *Log) error {
 	delete(d.mu.names, l.name)
 	d.mu.Unlock()
 	l.letGo()
+	l.structure.Lock()
+	defer l.structure.Unlock()
 	gone := fmt.Sprintf("%s.%s%s", l.path, hexID(uuid.New()), deletedDir)
 	if err := d.fs.Rename(l.path, gone); err != nil {
 		return storageError("removing a log", err)

@@ -20,6 +20,8 @@ type Log struct {
 	told    atomic.Int64    // what grown was last told
 
 	view          atomic.Pointer[view]
+	structure     sync.Mutex   // held over I/O by who replaces or drops segments: compaction, truncation, trimming, removal
+	compacted     atomic.Int64 // compaction has looked at all keys below
 	cfg           atomic.Pointer[Config]
 	logStart      atomic.Int64
 	firstUnstable atomic.Int64 // -1: none

@@ -14,6 +14,7 @@ import (
 func (l *Log) load(fresh bool, now time.Time) error {
 	if start := l.dir.logStarts[l.name]; !fresh {
 		l.logStart.Store(start)
+		l.compacted.Store(l.dir.compacted[l.name])
 	}
 	if err := l.loadEpochs(); err != nil {
 		return err
@@ -65,6 +66,7 @@ func (l *Log) loaded(end int64, persist bool) error {
 		}
 	}
 	l.cutDurable(end, true)
+	l.compacted.Store(min(l.compacted.Load(), end))
 	return nil
 }
 

@@ -72,7 +72,7 @@ func (l *Log) roll(base int64, now time.Time) error {
 		return err
 	}
 	if old.size() == 0 { // offsets jumped: nothing to keep
-		l.view.Store(v.with(append(v.segments[:len(v.segments)-1:len(v.segments)-1], s)...))
+		l.change(func(v *view) *view { return v.with(append(v.segments[:len(v.segments)-1:len(v.segments)-1], s)...) })
 		old.release()
 		return old.drop()
 	}
@@ -85,7 +85,7 @@ func (l *Log) roll(base int64, now time.Time) error {
 	l.sync.mu.Lock()
 	l.sync.mu.rolled = append(l.sync.mu.rolled, old)
 	l.sync.mu.Unlock()
-	l.view.Store(v.with(append(v.segments[:len(v.segments):len(v.segments)], s)...))
+	l.change(func(v *view) *view { return v.with(append(v.segments[:len(v.segments):len(v.segments)], s)...) })
 	old.release() // a sealed segment is open while somebody reads it
 	l.dir.metrics.rolls.Inc()
 	l.dir.keeper.seal(l, old)

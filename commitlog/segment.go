@@ -33,9 +33,10 @@ type segment struct {
 
 	// tip is the published end: relative end offset in the upper, size in bytes in the lower 32 bits. Readers see both or neither of an append.
 	tip      atomic.Uint64
-	maxTs    atomic.Int64 // greatest timestamp so far, -1: none
-	modified atomic.Int64 // unix ms of the last append
-	aborted  atomic.Int32 // entries of .txnindex
+	maxTs    atomic.Int64           // greatest timestamp so far, -1: none
+	modified atomic.Int64           // unix ms of the last append
+	aborted  atomic.Int32           // entries of .txnindex
+	txns     atomic.Pointer[[]byte] // these entries while the file is not there yet
 	mem      atomic.Pointer[index]
 	tail     tail
 

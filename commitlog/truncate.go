@@ -19,6 +19,9 @@ func (l *Log) TruncateTo(offset int64) error {
 		l.dir.syncer.enqueue(l)
 		return nil
 	}
+	l.structure.Lock()
+	defer l.structure.Unlock()
+	l.compacted.Store(min(l.compacted.Load(), offset))
 	v := l.view.Load()
 	if offset <= v.base() {
 		return l.restartAt(offset, l.epochs.below(offset), nil)
@@ -168,6 +171,9 @@ func (l *Log) Reset(offset int64, epochs []EpochEntry, producerSnapshot []byte) 
 	if offset < 0 {
 		return fmt.Errorf("%s: reset to offset %d", l.name, offset)
 	}
+	l.structure.Lock()
+	defer l.structure.Unlock()
+	l.compacted.Store(min(l.compacted.Load(), offset))
 	return l.restartAt(offset, epochs, producerSnapshot)
 }
 
@@ -222,6 +228,8 @@ func (l *Log) DeleteBefore(offset int64) (segments int, bytes int64, err error) 
 	if err := l.writable(); err != nil {
 		return 0, 0, err
 	}
+	l.structure.Lock()
+	defer l.structure.Unlock()
 	v := l.view.Load()
 	n := 0
 	for n+1 < len(v.segments) && v.segments[n+1].base <= offset {
@@ -233,7 +241,7 @@ func (l *Log) DeleteBefore(offset int64) (segments int, bytes int64, err error) 
 	if err := l.settle(v.segments[n-1 : n]); err != nil { // its snapshot is the state at the new start
 		return 0, 0, err
 	}
-	l.view.Store(v.with(v.segments[n:]...))
+	l.view.Store(v.with(v.segments[n:]...)) // the caller is the writer
 	for _, s := range v.segments[:n] {
 		bytes += s.size()
 		if err := l.dropSegment(s); err != nil {

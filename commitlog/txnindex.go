@@ -71,6 +71,9 @@ func (s *segment) readAborted() ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
+	if b := s.txns.Load(); b != nil {
+		return *b, nil
+	}
 	b, err := s.fs.ReadFile(s.path(txnSuffix))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errDropped

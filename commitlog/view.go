@@ -34,6 +34,13 @@ func (v *view) find(offset int64) int {
 // with returns a view of these segments.
 func (v *view) with(segments ...*segment) *view { return &view{segments: segments} }
 
+// change replaces the view by f of it. The writer appends and replaces the last segment while compaction replaces others.
+func (l *Log) change(f func(v *view) *view) {
+	for v := l.view.Load(); !l.view.CompareAndSwap(v, f(v)); {
+		v = l.view.Load()
+	}
+}
+
 // retry reports whether a reader that met a dropped segment in v should look again: there is a newer view. Else *err says why not.
 func (l *Log) retry(v *view, err *error) bool {
 	if !errors.Is(*err, errDropped) {

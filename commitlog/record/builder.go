@@ -25,6 +25,8 @@ type Builder struct {
 	lastDelta int32
 	baseTime  int64
 	maxTime   int64
+
+	deleteHorizon bool // baseTime is one
 }
 
 // NewBuilder returns a builder of an uncompressed batch without a producer.
@@ -102,7 +104,8 @@ func (b *Builder) Build() Batch {
 	batch.SetLeaderEpoch(b.LeaderEpoch)
 	batch[posMagic] = Magic2
 	attrs := uint16(b.Codec)
-	for flag, set := range map[uint16]bool{attrLogAppendTime: b.LogAppendTime, attrTransactional: b.Transactional, attrControl: b.Control} {
+	for flag, set := range map[uint16]bool{attrLogAppendTime: b.LogAppendTime, attrTransactional: b.Transactional, attrControl: b.Control,
+		attrDeleteHorizon: b.deleteHorizon} {
 		if set {
 			attrs |= flag
 		}

@@ -19,12 +19,8 @@ func Rewrite(b Batch, codec Codec) (Batch, error) {
 	if codec < None || codec > Zstd {
 		return nil, fmt.Errorf("%w: codec %d", kerr.UnsupportedCompressionType, codec)
 	}
-	out := &Builder{
-		Codec: codec, BaseOffset: b.BaseOffset(), LeaderEpoch: b.LeaderEpoch(),
-		ProducerID: b.ProducerID(), ProducerEpoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence(),
-		Transactional: b.Transactional(), Control: b.Control(), LogAppendTime: b.LogAppendTime(),
-		baseTime: b.BaseTimestamp(), maxTime: -1,
-	}
+	out := rewriter(b)
+	out.Codec, out.deleteHorizon = codec, false
 	err := b.Walk(0, func(r *Record) error {
 		r.OffsetDelta = out.count
 		out.add(r)

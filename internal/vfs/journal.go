@@ -173,19 +173,43 @@ func (n *node) write(to string, rng *rand.Rand) error {
 			}
 		}
 	}
+	survivors := map[string]*node{}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		child := n.durable[name]
 		if rng != nil && rng.IntN(2) == 0 {
 			child = n.children[name]
 		}
-		if child == nil {
-			continue
+		if child != nil {
+			survivors[name] = child
 		}
-		if err := child.write(filepath.Join(to, name), rng); err != nil {
+	}
+	n.keepRenamed(survivors)
+	for _, name := range slices.Sorted(maps.Keys(survivors)) {
+		if err := survivors[name].write(filepath.Join(to, name), rng); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keepRenamed gives files that were renamed one of their two names if chance took both: a rename happens or not.
+func (n *node) keepRenamed(survivors map[string]*node) {
+	kept := map[*node]bool{}
+	for _, child := range survivors {
+		kept[child] = true
+	}
+	for old, child := range n.durable {
+		for now, same := range n.children {
+			if same != child || kept[child] {
+				continue
+			}
+			name := now
+			if survivors[old] == nil {
+				name = old
+			}
+			survivors[name], kept[child] = child, true
+		}
+	}
 }
 
 // survives returns a file's bytes after the power loss.
