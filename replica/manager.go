@@ -64,6 +64,7 @@ type Manager struct {
 	running sync.WaitGroup
 	opening chan struct{} // one slot per log that is being opened
 
+	cleaner  *cleaner
 	dropping map[string]chan struct{} // by directory name, closed when the old log is gone; Apply's own
 }
 
@@ -83,6 +84,8 @@ func NewManager(cfg Config) *Manager {
 	if cfg.Registerer != nil {
 		cfg.Registerer.MustRegister(newCollector(m))
 	}
+	m.cleaner = newCleaner(m)
+	m.running.Go(m.cleaner.run)
 	return m
 }
 

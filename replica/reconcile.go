@@ -124,10 +124,16 @@ func (m *Manager) logConfig(t *config.Topic) commitlog.Config {
 	ms := func(n int64) time.Duration {
 		return time.Duration(min(n, int64(1<<62)/int64(time.Millisecond))) * time.Millisecond
 	}
+	age := t.SegmentMs
+	if t.CleanupCompact {
+		age = min(age, t.MaxCompactionLagMs) // what is in the active segment is not compacted
+	}
 	return commitlog.Config{
-		SegmentBytes: t.SegmentBytes, SegmentAge: ms(t.SegmentMs), SegmentJitter: ms(t.SegmentJitterMs),
+		SegmentBytes: t.SegmentBytes, SegmentAge: ms(age), SegmentJitter: ms(t.SegmentJitterMs),
 		IndexIntervalBytes: t.IndexIntervalBytes, SegmentIndexBytes: t.SegmentIndexBytes,
 		ProducerIDExpiration: ms(m.cfg.Broker().ProducerIDExpirationMs), FileDeleteDelay: ms(t.FileDeleteDelayMs),
+		Compaction: commitlog.Compaction{MinDirtyRatio: t.MinCleanableDirtyRatio, MinLag: ms(t.MinCompactionLagMs), MaxLag: ms(t.MaxCompactionLagMs),
+			DeleteRetention: ms(t.DeleteRetentionMs)},
 	}
 }
 

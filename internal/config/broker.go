@@ -44,6 +44,9 @@ type Broker struct {
 	TierCacheMemoryBytes       int64         // varve.tier.cache.memory.bytes
 	LogDirFreeMinBytes         int64         // varve.log.dir.free.min.bytes, negative: by the size of the volume
 	DeleteTopicEnable          bool
+	CleanerBackoff             time.Duration // log.cleaner.backoff.ms
+	CleanerMapBytes            int64         // log.cleaner.dedupe.buffer.size
+	CleanerBytesPerSecond      float64       // log.cleaner.io.max.bytes.per.second
 
 	values map[string]string // what was set
 }
@@ -73,6 +76,7 @@ func NewBroker(set map[string]string) (*Broker, error) {
 func (b *Broker) parse() error {
 	text := func(name string) string { v, _ := b.Value(name); return v }
 	number := func(name string) int64 { n, _ := strconv.ParseInt(text(name), 10, 64); return n }
+	b.CleanerBytesPerSecond, _ = strconv.ParseFloat(text("log.cleaner.io.max.bytes.per.second"), 64)
 	var err error
 	if b.Listen, err = address("listeners", text("listeners")); err != nil {
 		return err
@@ -101,14 +105,14 @@ func (b *Broker) parse() error {
 		"group.min.session.timeout.ms": &b.GroupMinSessionTimeoutMs, "group.max.session.timeout.ms": &b.GroupMaxSessionTimeoutMs,
 		"offsets.retention.minutes": &b.OffsetsRetentionMinutes, "offsets.commit.timeout.ms": &b.OffsetsCommitTimeoutMs,
 		"varve.tier.cache.bytes": &b.TierCacheBytes, "varve.tier.cache.memory.bytes": &b.TierCacheMemoryBytes,
-		"varve.log.dir.free.min.bytes": &b.LogDirFreeMinBytes,
+		"varve.log.dir.free.min.bytes": &b.LogDirFreeMinBytes, "log.cleaner.dedupe.buffer.size": &b.CleanerMapBytes,
 	} {
 		*field = number(name)
 	}
 	for name, field := range map[string]*time.Duration{
 		"group.initial.rebalance.delay.ms": &b.GroupInitialRebalanceDelay, "broker.session.timeout.ms": &b.BrokerSessionTimeout,
 		"broker.heartbeat.interval.ms": &b.BrokerHeartbeatInterval, "log.retention.check.interval.ms": &b.RetentionCheckInterval,
-		"remote.log.manager.task.interval.ms": &b.TierTaskInterval,
+		"remote.log.manager.task.interval.ms": &b.TierTaskInterval, "log.cleaner.backoff.ms": &b.CleanerBackoff,
 	} {
 		*field = milliseconds(number(name))
 	}

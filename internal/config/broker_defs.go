@@ -90,6 +90,11 @@ func kafkaBrokerTable() []Def {
 		brokerNumber("offsets.commit.timeout.ms", Int, "5000", false, 1, anyInt, "How long a commit waits for Postgres, in ms."),
 		brokerNumber("broker.session.timeout.ms", Int, "9000", false, 1, anyInt, "After how long without a heartbeat a broker is fenced, in ms."),
 		brokerNumber("broker.heartbeat.interval.ms", Int, "2000", false, 1, anyInt, "How often a broker says that it lives, in ms."),
+		brokerNumber("log.cleaner.backoff.ms", Long, "15000", true, 0, anyLong, "Pause of the cleaner when no log is due to be compacted, in ms."),
+		brokerNumber("log.cleaner.dedupe.buffer.size", Long, "134217728", true, 1<<20, anyLong, "Memory for the keys of one pass of compaction, in bytes: 128 MiB are enough for 2.9 million keys."),
+		brokerNumber("log.cleaner.threads", Int, "1", true, 1, 1, "Logs compacted at a time."),
+		{Name: "log.cleaner.io.max.bytes.per.second", Type: Double, Default: "1.7976931348623157E308", Broker: true, Dynamic: true,
+			Doc: "Bytes that compaction reads and writes per second, together.", Check: positive("log.cleaner.io.max.bytes.per.second")},
 		brokerNumber("log.retention.check.interval.ms", Long, "300000", false, 1, anyLong, "How often retention is applied, in ms."),
 		brokerNumber("remote.log.manager.task.interval.ms", Long, "30000", false, 1, anyLong, "How often sealed segments are looked for, in ms."),
 	}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,15 +72,23 @@ func oneOf(name string, list bool, allowed ...string) func(string) error {
 	}
 }
 
-// ratio checks for a number in [0, 1].
+// ratio makes a check for a share of [0, 1].
 func ratio(name string) func(string) error {
+	return decimal(name, "Value must be in [0, 1]", func(f float64) bool { return f >= 0 && f <= 1 })
+}
+
+// positive makes a check for a number above 0.
+func positive(name string) func(string) error {
+	return decimal(name, "Value must be more than 0", func(f float64) bool { return f > 0 })
+}
+
+func decimal(name, want string, accept func(float64) bool) func(string) error {
 	return func(value string) error {
-		f, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return &InvalidValueError{name, value, "Not a number of type DOUBLE"}
+		if err := (Def{Name: name, Type: Double}).parses(value); err != nil {
+			return err
 		}
-		if f < 0 || f > 1 || math.IsNaN(f) {
-			return &InvalidValueError{name, value, "Value must be in [0, 1]"}
+		if f, _ := strconv.ParseFloat(value, 64); !accept(f) {
+			return &InvalidValueError{name, value, want}
 		}
 		return nil
 	}

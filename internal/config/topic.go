@@ -26,7 +26,11 @@ type Topic struct {
 	IndexIntervalBytes            int64
 	SegmentIndexBytes             int64
 	FileDeleteDelayMs             int64
-	UploadMaxAgeMs                int64 // varve.upload.max.age.ms
+	UploadMaxAgeMs                int64   // varve.upload.max.age.ms
+	MinCleanableDirtyRatio        float64 // this and the next three: of compaction
+	MinCompactionLagMs            int64
+	MaxCompactionLagMs            int64
+	DeleteRetentionMs             int64
 }
 
 // localDay is what local.retention.ms = -2 means at most (ms): a day on local disk is enough once the bucket has the rest.
@@ -130,7 +134,11 @@ func (b *Broker) Topic(overrides map[string]string) *Topic {
 		SegmentIndexBytes:      number("segment.index.bytes"),
 		FileDeleteDelayMs:      number("file.delete.delay.ms"),
 		UploadMaxAgeMs:         number("varve.upload.max.age.ms"),
+		MinCompactionLagMs:     number("min.compaction.lag.ms"),
+		MaxCompactionLagMs:     number("max.compaction.lag.ms"),
+		DeleteRetentionMs:      number("delete.retention.ms"),
 	}
+	t.MinCleanableDirtyRatio, _ = strconv.ParseFloat(text("min.cleanable.dirty.ratio"), 64)
 	if internal := number("internal.segment.bytes"); internal > 0 {
 		t.SegmentBytes = internal
 	}
