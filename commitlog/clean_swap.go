@@ -27,12 +27,23 @@ type replacement struct {
 const replacementBuffer = 1 << 20
 
 // rewrite compacts a run of segments that ends at end into one.
-func (p *cleanPass) rewrite(olds []*segment, end int64) (err error) {
-	l := p.l
+func (p *cleanPass) rewrite(olds []*segment, end int64) error {
+	return p.l.replace(olds, end, func(r *replacement) error {
+		for _, s := range olds {
+			if err := p.scan(s, s.base, func(b record.Batch) error { return p.copy(r, b) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// replace puts what fill writes in the place of a run of segments that ends at end, unless it is the same.
+func (l *Log) replace(olds []*segment, end int64, fill func(r *replacement) error) (err error) {
 	r := &replacement{s: newSegment(l.dir.fs, l.path, olds[0].base), x: &index{}, changed: len(olds) > 1}
 	path := r.s.path(logSuffix + cleanedSuffix)
 	if r.file, err = l.dir.fs.Create(path); err != nil {
-		return storageError("compacting", err)
+		return storageError("rewriting a segment", err)
 	}
 	keep := false
 	defer func() {
@@ -42,12 +53,10 @@ func (p *cleanPass) rewrite(olds []*segment, end int64) (err error) {
 		}
 	}()
 	if err := r.file.Truncate(0); err != nil {
-		return storageError("compacting", err)
+		return storageError("rewriting a segment", err)
 	}
-	for _, s := range olds {
-		if err := p.scan(s, s.base, func(b record.Batch) error { return p.copy(r, b) }); err != nil {
-			return err
-		}
+	if err := fill(r); err != nil {
+		return err
 	}
 	if err := r.flush(); err != nil {
 		return err
@@ -56,7 +65,7 @@ func (p *cleanPass) rewrite(olds []*segment, end int64) (err error) {
 		return nil
 	}
 	if err := r.file.Sync(); err != nil {
-		l.dir.fail(storageError("compacting", err)) // a sync is not tried again
+		l.dir.fail(storageError("rewriting a segment", err)) // a sync is not tried again
 		return l.dir.Failure()
 	}
 	r.finish(olds, end)
@@ -77,21 +86,26 @@ func (p *cleanPass) copy(r *replacement, b record.Batch) error {
 	if out == nil {
 		return nil
 	}
-	r.s.count(r.x, out, r.size, p.l.cfg.Load().IndexIntervalBytes)
-	r.buf = append(r.buf, out...)
-	r.size += int64(len(out))
+	if err := p.o.Throttle(len(out)); err != nil {
+		return err
+	}
+	return r.add(out, p.l.cfg.Load().IndexIntervalBytes)
+}
+
+// add appends a batch; many are written together.
+func (r *replacement) add(b record.Batch, indexInterval int64) error {
+	r.s.count(r.x, b, r.size, indexInterval)
+	r.buf = append(r.buf, b...)
+	r.size += int64(len(b))
 	if len(r.buf) < replacementBuffer {
 		return nil
-	}
-	if err := p.o.Throttle(len(r.buf)); err != nil {
-		return err
 	}
 	return r.flush()
 }
 
 func (r *replacement) flush() error {
 	if _, err := r.file.WriteAt(r.buf, r.size-int64(len(r.buf))); err != nil {
-		return storageError("compacting", err)
+		return storageError("rewriting a segment", err)
 	}
 	r.buf = r.buf[:0]
 	return nil
@@ -134,7 +148,7 @@ func (l *Log) swap(olds []*segment, r *replacement) (taken bool, err error) {
 		err = l.takeNames(olds, s)
 	}
 	if err != nil {
-		l.dir.fail(storageError("compacting", err))
+		l.dir.fail(storageError("rewriting a segment", err))
 		return true, l.dir.Failure()
 	}
 	s.release()

@@ -16,10 +16,9 @@ type CorruptionError struct {
 	Reason   string
 }
 
-// Error says where, why, and what to do.
+// Error says where and why.
 func (e *CorruptionError) Error() string {
-	return fmt.Sprintf("%s: corrupt at byte %d (offset %d): %s; restart the broker without its clean-shutdown marker to recover the log, or remove the replica's directory to copy it again",
-		e.Path, e.Position, e.Offset, e.Reason)
+	return fmt.Sprintf("%s: corrupt at byte %d (offset %d): %s", e.Path, e.Position, e.Offset, e.Reason)
 }
 
 // Unwrap makes it a KAFKA_STORAGE_ERROR.

@@ -15,6 +15,9 @@ type metrics struct {
 	syncLogs       prometheus.Histogram
 	recoveredBytes prometheus.Counter
 	cutBytes       prometheus.Counter
+	scrubbed       prometheus.Counter
+	damaged        prometheus.Counter
+	repaired       prometheus.Counter
 }
 
 // newMetrics registers the metrics with reg, which may be nil. Several Dirs of one process differ by the label dir.
@@ -38,6 +41,9 @@ func newMetrics(reg prometheus.Registerer, dir string, tails *tailCache, logs fu
 		syncSeconds:    histogram("varve_commitlog_sync_seconds", "Duration of one group commit.", prometheus.ExponentialBuckets(0.0001, 2, 16)),
 		syncLogs:       histogram("varve_commitlog_sync_logs", "Logs made durable by one group commit.", prometheus.ExponentialBuckets(1, 4, 8)),
 		recoveredBytes: counter("varve_commitlog_recovered_bytes_total", "Bytes scanned after an unclean shutdown."),
+		scrubbed:       counter("varve_commitlog_scrubbed_bytes_total", "Bytes of segments that the scrubber read and found sound."),
+		damaged:        counter("varve_commitlog_damaged_segments_total", "Segments found damaged, by a read or by the scrubber."),
+		repaired:       counter("varve_commitlog_repaired_segments_total", "Damaged segments replaced by what the bucket has."),
 		cutBytes:       counter("varve_commitlog_cut_bytes_total", "Bytes cut off behind the last valid batch after an unclean shutdown."),
 	}
 }

@@ -58,7 +58,8 @@ func (s *Slice) Release() {
 
 // Read returns batches from the one that contains offset, below upTo, at most maxBytes; at least one whole batch when minOne.
 // OFFSET_OUT_OF_RANGE outside [LocalStart, End]. Empty at offset >= upTo. upTo must lie on a batch boundary (HW and LSO do).
-// One read does not cross a segment's end.
+// One read does not cross a segment's end. What comes from a file is checked first: no damaged batch is returned. A CorruptionError says that there is
+// nothing sound at offset; the log remembers it (Damaged).
 func (l *Log) Read(offset, upTo int64, maxBytes int, minOne bool) (Slice, error) {
 	for {
 		v := l.view.Load()
@@ -68,43 +69,57 @@ func (l *Log) Read(offset, upTo int64, maxBytes int, minOne bool) (Slice, error)
 		if offset >= upTo || maxBytes <= 0 && !minOne {
 			return Slice{}, nil
 		}
-		s, err := v.read(offset, upTo, maxBytes, minOne)
-		if !l.retry(v, &err) {
-			return s, err
+		s, err := l.read(v, offset, upTo, maxBytes, minOne)
+		if l.retry(v, &err) {
+			continue
 		}
+		if err != nil {
+			err = l.noteDamage(err)
+		}
+		return s, err
 	}
 }
 
-func (v *view) read(offset, upTo int64, maxBytes int, minOne bool) (Slice, error) {
+func (l *Log) read(v *view, offset, upTo int64, maxBytes int, minOne bool) (Slice, error) {
 	for i := v.find(offset); i < len(v.segments) && v.segments[i].base < upTo; i++ {
 		s := v.segments[i]
 		tip := s.tip.Load()
 		end, size := s.base+int64(tip>>32), int64(tip&0xffffffff)
-		pos, first, found, err := s.locate(offset, size)
+		last := end // of the segment's offsets
+		if i+1 < len(v.segments) {
+			last = v.endOf(i)
+		}
+		at, found, err := s.locate(offset, size)
 		if err != nil {
 			return Slice{}, err
+		}
+		if !found || at.base > offset {
+			if err := l.checkGap(s, offset, at, last, size); err != nil {
+				return Slice{}, err
+			}
 		}
 		if !found {
 			continue // compaction removed the rest of this segment
 		}
+		whole := size
 		if upTo < end {
-			if size, err = s.limit(upTo, pos, size, int64(maxBytes)); err != nil {
+			if size, err = s.limit(upTo, at.pos, size, int64(maxBytes)); err != nil {
 				return Slice{}, err
 			}
 		}
-		n := size - pos
+		n := size - at.pos
 		if n <= 0 {
 			return Slice{}, nil
 		}
 		if most := int64(maxBytes); most < n {
 			if n = most; minOne {
-				n = max(n, first)
+				n = max(n, at.length)
 			}
 		}
 		if n <= 0 {
 			return Slice{}, nil
 		}
-		return s.slice(pos, n)
+		return l.slice(s, at.pos, n, last, whole)
 	}
 	return Slice{}, nil
 }
@@ -114,12 +129,13 @@ func (s *segment) limit(upTo, pos, size, maxBytes int64) (int64, error) {
 	if below, err := s.floor(upTo); err != nil || below >= pos+maxBytes {
 		return below, err
 	}
-	at, _, _, err := s.locate(upTo, size)
-	return at, err
+	at, _, err := s.locate(upTo, size)
+	return at.pos, err
 }
 
-// slice takes n bytes at pos out of the tail, or else out of the file.
-func (s *segment) slice(pos, n int64) (Slice, error) {
+// slice takes n bytes at pos out of the tail, or else out of the file, where it takes fewer if there is damage behind the first batch. end and size: of the
+// segment.
+func (l *Log) slice(s *segment, pos, n, end, size int64) (Slice, error) {
 	h := holdings.Get().(*holding)
 	if s.tail.collect(pos, pos+n, h) {
 		return Slice{Pieces: h.pieces, Bytes: int(n), held: h}, nil
@@ -135,6 +151,16 @@ func (s *segment) slice(pos, n int64) (Slice, error) {
 		return Slice{}, err
 	}
 	h.s = s
+	v := l.verifier(s, file, end, size)
+	good, err := v.check(pos, n)
+	v.release()
+	if err != nil && good == 0 {
+		h.release()
+		return Slice{}, err
+	}
+	if err != nil {
+		n = good
+	}
 	h.pieces = append(h.pieces, Piece{File: file.OS(), Pos: pos, Len: int(n)})
 	return Slice{Pieces: h.pieces, Bytes: int(n), held: h}, nil
 }

@@ -85,10 +85,10 @@ func (h *headerScan) read() (record.Batch, error) {
 	n := min(int64(windowSize), h.end-h.pos)
 	got, err := h.file.ReadAt((*h.window)[:n], h.pos)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, storageError("reading a segment", err)
+		return nil, &CorruptionError{h.s.path(logSuffix), h.pos, -1, cannotRead(err).Error()}
 	}
 	if h.filled, h.winAt = got, h.pos; got < record.HeaderSize {
-		return nil, &CorruptionError{h.s.path(logSuffix), h.pos, -1, "file ends early"}
+		return nil, &CorruptionError{h.s.path(logSuffix), h.pos, -1, cannotRead(nil).Error()}
 	}
 	return record.Batch((*h.window)[:got]), nil
 }

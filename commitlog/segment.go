@@ -38,6 +38,8 @@ type segment struct {
 	aborted  atomic.Int32           // entries of .txnindex
 	txns     atomic.Pointer[[]byte] // these entries while the file is not there yet
 	mem      atomic.Pointer[index]
+	damage   atomic.Pointer[CorruptionError] // found in the .log
+	verified atomic.Int64                    // unix seconds of the last scrub, 0: none
 	tail     tail
 
 	// The writer's own.
@@ -216,20 +218,26 @@ func (s *segment) searchIndex(suffix string, entrySize int, target int64, key fu
 	return entry, i, nil
 }
 
-// locate finds the first batch that ends at or after offset, below size bytes.
-func (s *segment) locate(offset, size int64) (pos, length int64, found bool, err error) {
+// located is where a batch lies.
+type located struct {
+	pos, length int64
+	base        int64 // its first offset
+}
+
+// locate finds the first batch that ends at or after offset, below size bytes. Without one, pos is size.
+func (s *segment) locate(offset, size int64) (at located, found bool, err error) {
 	start, err := s.floor(offset)
 	if err != nil {
-		return 0, 0, false, err
+		return at, false, err
 	}
 	h := headerScan{s: s, pos: start, end: size}
 	defer h.close()
 	for h.next() {
 		if h.batch.LastOffset() >= offset {
-			return h.at, h.batch.Size(), true, nil
+			return located{h.at, h.batch.Size(), h.batch.BaseOffset()}, true, nil
 		}
 	}
-	return size, 0, false, h.err
+	return located{pos: size}, false, h.err
 }
 
 // readBatch reads the batch at pos into memory.

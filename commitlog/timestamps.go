@@ -66,7 +66,7 @@ func (l *Log) lookup(f func(v *view) (TimestampOffset, bool, error)) (TimestampO
 		v := l.view.Load()
 		found, ok, err := f(v)
 		if !l.retry(v, &err) {
-			return found, ok, err
+			return found, ok, l.noteDamage(err)
 		}
 	}
 }
@@ -105,6 +105,9 @@ func (s *segment) findTimestamp(ts, from, start, upTo int64) (found TimestampOff
 		b, err := s.readBatch(h.at, h.batch.Size())
 		if err != nil {
 			return found, false, err
+		}
+		if !b.CheckCRC() {
+			return found, false, &CorruptionError{s.path(logSuffix), h.at, b.BaseOffset(), "CRC does not match"}
 		}
 		err = b.Walk(0, func(r *record.Record) error {
 			t, o := r.Timestamp(b), r.Offset(b)

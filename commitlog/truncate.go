@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"varve/commitlog/record"
 )
 
 // TruncateTo (W) removes every offset >= offset. A batch that holds offset goes as a whole, so the log may end earlier. It is durable on return.
@@ -93,25 +91,19 @@ func (l *Log) settle(segments []*segment) error {
 // cutSegment cuts segment i before the batch that holds offset and returns an object of the remaining file, as the writer needs it.
 func (l *Log) cutSegment(v *view, i int, offset int64) (*segment, error) {
 	old := v.segments[i]
-	pos, _, found, err := old.locate(offset, old.size())
+	at, found, err := old.locate(offset, old.size())
 	if err != nil {
 		return nil, err
 	}
 	end := offset
 	if found {
-		b, err := old.readBatch(pos, record.HeaderSize)
-		if err != nil {
-			return nil, err
-		}
-		end = min(offset, b.BaseOffset())
-	} else {
-		pos = old.size()
+		end = min(offset, at.base)
 	}
 	file, err := old.acquire()
 	if err != nil {
 		return nil, err
 	}
-	if err = file.Truncate(pos); err == nil {
+	if err = file.Truncate(at.pos); err == nil {
 		err = file.Sync() // else a crash could bring the old records back under the leader epochs of new ones
 	}
 	old.release()
@@ -124,10 +116,10 @@ func (l *Log) cutSegment(v *view, i int, offset int64) (*segment, error) {
 	}
 	old.retire()
 	s := newSegment(l.dir.fs, l.path, old.base)
-	if err := l.reindex(s, pos, end); err != nil {
+	if err := l.reindex(s, at.pos, end); err != nil {
 		return nil, err
 	}
-	s.publish(max(end, s.base), pos)
+	s.publish(max(end, s.base), at.pos)
 	return s, l.hold(s, time.Now())
 }
 

@@ -42,6 +42,8 @@ const (
 	HeaderSize  = 61 // bytes of a v2 batch before its records
 	LogOverhead = 12 // base offset and length, before the counted bytes
 	Magic2      = 2  // the only message format this package knows
+
+	ChecksummedFrom = posAttributes // where the bytes begin that CRC covers
 )
 
 // Positions of the header's fields.
@@ -104,7 +106,8 @@ func (b Batch) LeaderEpoch() int32 { return int32(binary.BigEndian.Uint32(b[posL
 // Magic returns the message format version.
 func (b Batch) Magic() int8 { return int8(b[posMagic]) }
 
-func (b Batch) crc() uint32        { return binary.BigEndian.Uint32(b[posCRC:]) }
+// CRC returns the stored CRC-32C of [ChecksummedFrom, Size).
+func (b Batch) CRC() uint32        { return binary.BigEndian.Uint32(b[posCRC:]) }
 func (b Batch) attributes() uint16 { return binary.BigEndian.Uint16(b[posAttributes:]) }
 
 // Codec returns the codec of the records; values above Zstd are unknown.
@@ -173,7 +176,7 @@ func (b Batch) Records() []byte { return b[HeaderSize:] }
 
 // CheckCRC reports whether the CRC-32C of attributes to end matches the header.
 func (b Batch) CheckCRC() bool {
-	return len(b) >= HeaderSize && crc32.Checksum(b[posAttributes:], castagnoli) == b.crc()
+	return len(b) >= HeaderSize && crc32.Checksum(b[posAttributes:], castagnoli) == b.CRC()
 }
 
 // SetBaseOffset stamps the base offset in place. It lies outside the CRC.

@@ -46,7 +46,7 @@ func TestBuilderIsReadByKmsg(t *testing.T) {
 	if err := k.ReadFrom(b); err != nil {
 		t.Fatal(err)
 	}
-	if uint32(k.CRC) != b.crc() || k.NumRecords != b.Count() || k.ProducerID != 12 || k.ProducerEpoch != 3 || k.MaxTimestamp != b.MaxTimestamp() ||
+	if uint32(k.CRC) != b.CRC() || k.NumRecords != b.Count() || k.ProducerID != 12 || k.ProducerEpoch != 3 || k.MaxTimestamp != b.MaxTimestamp() ||
 		k.LastOffsetDelta != b.LastOffsetDelta() || k.FirstSequence != b.BaseSequence() || int64(k.Length)+LogOverhead != b.Size() {
 		t.Fatalf("kmsg reads %+v", k)
 	}
@@ -76,15 +76,15 @@ func TestRewriteKeepsRecords(t *testing.T) {
 
 func TestStampingKeepsTheCRC(t *testing.T) {
 	b := sample(Snappy, 3)
-	crc := b.crc()
+	crc := b.CRC()
 	b.SetBaseOffset(1 << 40)
 	b.SetLeaderEpoch(9)
 	b.SetMaxTimestamp(b.MaxTimestamp(), false)
-	if b.crc() != crc || !b.CheckCRC() || b.BaseOffset() != 1<<40 || b.LeaderEpoch() != 9 || b.LastOffset() != 1<<40+3 {
+	if b.CRC() != crc || !b.CheckCRC() || b.BaseOffset() != 1<<40 || b.LeaderEpoch() != 9 || b.LastOffset() != 1<<40+3 {
 		t.Fatal("stamping outside of the CRC changed it")
 	}
 	b.SetMaxTimestamp(5, true)
-	if b.crc() == crc || !b.CheckCRC() || !b.LogAppendTime() || b.MaxTimestamp() != 5 || b.Codec() != Snappy {
+	if b.CRC() == crc || !b.CheckCRC() || !b.LogAppendTime() || b.MaxTimestamp() != 5 || b.Codec() != Snappy {
 		t.Fatal("the CRC does not cover the new timestamp")
 	}
 	b[len(b)-1] ^= 1

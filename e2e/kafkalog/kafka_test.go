@@ -104,20 +104,20 @@ func openLog(t *testing.T, d *commitlog.Dir, topic string, id uuid.UUID) *commit
 // ask sends one request about one partition, until the answer is no longer that the broker has to get ready first.
 func ask[Q kmsg.Request, A kmsg.Response](t *testing.T, cl *kgo.Client, request func() Q, code func(A) int16) A {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	var a A
+	await(t, "an answer", func() bool {
 		answer, err := cl.Request(t.Context(), request())
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := answer.(A)
+		a = answer.(A)
 		failure := kerr.ErrorForCode(code(a))
-		if failure == nil {
-			return a
-		}
-		if !kerr.IsRetriable(failure) || time.Now().After(deadline) {
+		if failure != nil && !kerr.IsRetriable(failure) {
 			t.Fatalf("%T: %v", a, failure)
 		}
-	}
+		return failure == nil
+	})
+	return a
 }
 
 func await(t *testing.T, what string, ok func() bool) {

@@ -28,6 +28,12 @@ func NewJournal(root string) *Journal { return &Journal{root: root} }
 func (j *Journal) FS() *FS { return Hooked(j.record) }
 
 func (j *Journal) record(op Op) error {
+	if op.Kind == Read {
+		return nil
+	}
+	if op.Kind == Read {
+		return nil
+	}
 	op.Data = slices.Clone(op.Data)
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 
 func fdatasync(fd int) error { return unix.Fdatasync(fd) }
 func syncfs(fd int) error    { return unix.Syncfs(fd) }
+func dropCache(fd int) error { return unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) }
 
 // tryLock locks the open file description.
 func tryLock(fd int) error {

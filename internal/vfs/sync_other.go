@@ -6,6 +6,7 @@ import "golang.org/x/sys/unix"
 
 func fdatasync(fd int) error { return unix.Fsync(fd) }
 func syncfs(int) error       { return unix.ENOSYS }
+func dropCache(int) error    { return nil }
 
 // Platforms other than Linux are for development: on some of them fsync leaves bytes in the drive.
 

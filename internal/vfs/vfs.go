@@ -14,6 +14,7 @@ type Kind string
 
 // The operations that a hook sees.
 const (
+	Read     Kind = "read"   // of an open file
 	Create   Kind = "create" // a file was opened that may not have existed
 	Write    Kind = "write"
 	Truncate Kind = "truncate"
@@ -89,7 +90,12 @@ func (f *FS) open(path string, flag int) (*File, error) {
 func (f *File) OS() *os.File { return f.os }
 
 // ReadAt reads as io.ReaderAt.
-func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.os.ReadAt(p, off) }
+func (f *File) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.fs.see(Op{Kind: Read, Path: f.path, Offset: off}); err != nil {
+		return 0, err
+	}
+	return f.os.ReadAt(p, off)
+}
 
 // WriteAt writes as io.WriterAt.
 func (f *File) WriteAt(p []byte, off int64) (int, error) {
@@ -144,6 +150,9 @@ func control(file *os.File, what string, f func(fd int) error) error {
 	}
 	return err
 }
+
+// DropCache has the operating system forget the file's clean pages, where it can: what is read next comes from the disk.
+func (f *File) DropCache() { _ = control(f.os, "dropping the cache", dropCache) }
 
 // TryLock takes an exclusive lock on the file, or fails at once. It excludes the POSIX locks of other processes and a second File in this
 // one, and ends with Close or the process.
