@@ -66,6 +66,22 @@ func (l *Log) Scrub(due time.Time, throttle func(bytes int) error) error {
 	return nil
 }
 
+// Verify checks the sealed segment at base as Scrub does, and returns what is wrong with it.
+func (l *Log) Verify(base int64) error {
+	v := l.view.Load()
+	i := v.find(base)
+	if v.segments[i].base != base || i+1 == len(v.segments) {
+		return outOfRange(l, base, l.localStart(v), v.active().base)
+	}
+	if err := l.scrub(v, i, func(int) error { return nil }); err != nil {
+		return err
+	}
+	if damage := v.segments[i].damage.Load(); damage != nil {
+		return damage
+	}
+	return nil
+}
+
 // scrubStep is how much is checked between two calls of throttle, bytes.
 const scrubStep = 1 << 20
 

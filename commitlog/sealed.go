@@ -19,7 +19,7 @@ type Sealed struct {
 	s                *segment
 }
 
-// OpenSealed opens the sealed segment at base. OFFSET_OUT_OF_RANGE if there is none (any more).
+// OpenSealed opens the sealed segment at base. OFFSET_OUT_OF_RANGE if there is none (any more); a CorruptionError if it is known to be damaged.
 func (l *Log) OpenSealed(base int64) (*Sealed, error) {
 	for {
 		v := l.view.Load()
@@ -36,6 +36,9 @@ func (l *Log) OpenSealed(base int64) (*Sealed, error) {
 
 func (l *Log) openSealed(v *view, i int) (_ *Sealed, err error) {
 	s := v.segments[i]
+	if damage := s.damage.Load(); damage != nil {
+		return nil, damage
+	}
 	out := &Sealed{SegmentInfo: v.info(i), s: s}
 	out.Epochs = l.epochs.below(out.EndOffset)
 	file, err := s.acquire()

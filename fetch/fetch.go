@@ -187,6 +187,10 @@ func (f *Fetcher) records(r *PartitionResult, req *Request, p *PartitionRequest,
 	if !cold {
 		r.Records, err = log.Read(p.Offset, limit, max(size, 0), minOne)
 		cold = errors.Is(err, kerr.OffsetOutOfRange) // trimmed in between
+		var damage *commitlog.CorruptionError
+		if errors.As(err, &damage) && f.remote != nil && p.Offset < f.remote.TieredEnd(p.TopicPartition) {
+			cold = true // until it is repaired
+		}
 	}
 	if cold {
 		if f.remote == nil {

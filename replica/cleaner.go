@@ -8,7 +8,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-	"golang.org/x/time/rate"
 
 	"varve/commitlog"
 )
@@ -53,7 +52,7 @@ func (c *cleaner) cleanDirtiest(now time.Time) bool {
 	}
 	broker, start := c.m.cfg.Broker(), time.Now()
 	l := p.log.Load()
-	done, err := l.Clean(dirty, commitlog.CleanOptions{Now: now, MapBytes: broker.CleanerMapBytes, Throttle: c.throttle(broker.CleanerBytesPerSecond)})
+	done, err := l.Clean(dirty, commitlog.CleanOptions{Now: now, MapBytes: broker.CleanerMapBytes, Throttle: c.m.throttle(broker.CleanerBytesPerSecond)})
 	c.metrics.count(done, time.Since(start))
 	log := c.m.cfg.Logger.With("topic", p.topic, "partition", p.key.Partition)
 	switch {
@@ -119,22 +118,6 @@ func (c *cleaner) uncleanable() float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return float64(len(c.setAside))
-}
-
-// throttle waits so that no more than perSecond bytes pass, and ends a pass when the manager closes.
-func (c *cleaner) throttle(perSecond float64) func(bytes int) error {
-	const burst = 4 << 20 // bytes: more than one call tells of, unless a batch is larger
-	limit := rate.NewLimiter(rate.Limit(perSecond), burst)
-	return func(bytes int) error {
-		for bytes > 0 {
-			n := min(bytes, burst)
-			if err := limit.WaitN(c.m.ctx, n); err != nil {
-				return err
-			}
-			bytes -= n
-		}
-		return c.m.ctx.Err()
-	}
 }
 
 type cleanerMetrics struct {

@@ -165,7 +165,7 @@ func TestADamagedLogDoesNotStopTheCleaner(t *testing.T) {
 
 func TestTheCleanerIsThrottled(t *testing.T) {
 	m, _ := compacting(t, smallCompacted)
-	wait := m.cleaner.throttle(100 << 20)
+	wait := m.throttle(100 << 20)
 	start := time.Now()
 	for range 24 { // 24 MiB, of which 4 are a burst
 		if err := wait(1 << 20); err != nil {

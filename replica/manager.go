@@ -86,6 +86,7 @@ func NewManager(cfg Config) *Manager {
 	}
 	m.cleaner = newCleaner(m)
 	m.running.Go(m.cleaner.run)
+	m.running.Go(scrubber{m}.run)
 	return m
 }
 

@@ -2,6 +2,7 @@ package tiering
 
 import (
 	"bytes"
+	"errors"
 	"hash/crc32"
 	"reflect"
 	"strings"
@@ -116,6 +117,10 @@ func TestSummarize(t *testing.T) {
 	}
 	if _, err := Summarize(bytes.NewReader(log), int64(len(log))-1); err == nil {
 		t.Error("a cut batch was accepted")
+	}
+	log[s.Chunks[1].Position+200] ^= 1
+	if _, err := Summarize(bytes.NewReader(log), int64(len(log))); !errors.Is(err, errDamaged) {
+		t.Errorf("a flipped bit: %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package tiering
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -34,13 +35,16 @@ type Summary struct {
 	MaxTimestamp int64  // ms, -1 without records
 }
 
-// Summarize reads the first size bytes of a sealed segment once and cuts them into chunks. The bytes must be whole batches.
+var errDamaged = errors.New("CRC does not match")
+
+// Summarize reads the first size bytes of a sealed segment once and cuts them into chunks. The bytes must be whole, sound batches: damage must not become
+// what the bucket has.
 func Summarize(log io.ReaderAt, size int64) (Summary, error) {
 	s := Summary{MaxTimestamp: -1}
 	in := bufio.NewReaderSize(io.NewSectionReader(log, 0, size), 256<<10)
 	header := make([]byte, record.HeaderSize)
-	whole, part := crc32.New(castagnoli), crc32.New(castagnoli)
-	both := io.MultiWriter(whole, part)
+	whole, part, own := crc32.New(castagnoli), crc32.New(castagnoli), crc32.New(castagnoli)
+	all := io.MultiWriter(whole, part, own)
 	for at := int64(0); at < size; {
 		if _, err := io.ReadFull(in, header); err != nil {
 			return Summary{}, fmt.Errorf("batch header at %d of %d: %w", at, size, err)
@@ -55,9 +59,15 @@ func Summarize(log io.ReaderAt, size int64) (Summary, error) {
 			s.Chunks = append(s.Chunks, Chunk{Position: at, FirstOffset: batch.BaseOffset(), MaxTimestamp: -1})
 		}
 		c := &s.Chunks[len(s.Chunks)-1]
-		both.Write(header) // hashes do not fail
-		if _, err := io.CopyN(both, in, length-record.HeaderSize); err != nil {
+		whole.Write(header) // hashes do not fail
+		part.Write(header)
+		own.Reset()
+		own.Write(header[record.ChecksummedFrom:])
+		if _, err := io.CopyN(all, in, length-record.HeaderSize); err != nil {
 			return Summary{}, fmt.Errorf("batch at %d: %w", at, err)
+		}
+		if own.Sum32() != batch.CRC() {
+			return Summary{}, fmt.Errorf("%w: batch at %d of %d", errDamaged, at, size)
 		}
 		if batch.Count() > 0 {
 			c.MaxTimestamp = max(c.MaxTimestamp, batch.MaxTimestamp())

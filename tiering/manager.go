@@ -3,6 +3,7 @@ package tiering
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -119,7 +120,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// uploadPass uploads what every led partition has, several at a time, and waits for all.
+// uploadPass repairs what is damaged of every led partition and uploads what is new, several at a time, and waits for all.
 func (m *Manager) uploadPass(ctx context.Context) {
 	var running sync.WaitGroup
 	slots := make(chan struct{}, m.cfg.Uploads)
@@ -131,7 +132,7 @@ func (m *Manager) uploadPass(ctx context.Context) {
 		slots <- struct{}{}
 		running.Go(func() {
 			defer func() { <-slots }()
-			if err := m.uploadPartition(ctx, p); err != nil && ctx.Err() == nil {
+			if err := errors.Join(m.repairPartition(ctx, p), m.uploadPartition(ctx, p)); err != nil && ctx.Err() == nil {
 				mu.Lock()
 				failed[p.Key()] = err
 				mu.Unlock()

@@ -3,6 +3,7 @@ package tiering
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"time"
@@ -62,7 +63,7 @@ func (m *Manager) uploadSegment(ctx context.Context, p *replica.Partition, s com
 	defer sealed.Release()
 	sum, err := Summarize(sealed.Log, sealed.Bytes)
 	if err != nil {
-		return err
+		return errors.Join(p.Log().Verify(s.BaseOffset), err)
 	}
 	row := metadata.RemoteSegment{ID: uuid.New(), TopicPartition: p.Key(), BaseOffset: sealed.BaseOffset, EndOffset: sealed.EndOffset, LeaderEpoch: epoch,
 		State: metadata.SegmentLive, MaxTimestamp: sum.MaxTimestamp, LogBytes: sealed.Bytes, LogCRC32C: sum.CRC32C, HasTxnIndex: sealed.TxnIndex != nil,

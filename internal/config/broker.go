@@ -44,6 +44,8 @@ type Broker struct {
 	TierCacheMemoryBytes       int64         // varve.tier.cache.memory.bytes
 	LogDirFreeMinBytes         int64         // varve.log.dir.free.min.bytes, negative: by the size of the volume
 	DeleteTopicEnable          bool
+	ScrubInterval              time.Duration // varve.scrub.interval.ms
+	ScrubBytesPerSecond        float64       // varve.scrub.max.bytes.per.second
 	CleanerBackoff             time.Duration // log.cleaner.backoff.ms
 	CleanerMapBytes            int64         // log.cleaner.dedupe.buffer.size
 	CleanerBytesPerSecond      float64       // log.cleaner.io.max.bytes.per.second
@@ -76,6 +78,7 @@ func NewBroker(set map[string]string) (*Broker, error) {
 func (b *Broker) parse() error {
 	text := func(name string) string { v, _ := b.Value(name); return v }
 	number := func(name string) int64 { n, _ := strconv.ParseInt(text(name), 10, 64); return n }
+	b.ScrubBytesPerSecond = float64(number("varve.scrub.max.bytes.per.second"))
 	b.CleanerBytesPerSecond, _ = strconv.ParseFloat(text("log.cleaner.io.max.bytes.per.second"), 64)
 	var err error
 	if b.Listen, err = address("listeners", text("listeners")); err != nil {
@@ -113,6 +116,7 @@ func (b *Broker) parse() error {
 		"group.initial.rebalance.delay.ms": &b.GroupInitialRebalanceDelay, "broker.session.timeout.ms": &b.BrokerSessionTimeout,
 		"broker.heartbeat.interval.ms": &b.BrokerHeartbeatInterval, "log.retention.check.interval.ms": &b.RetentionCheckInterval,
 		"remote.log.manager.task.interval.ms": &b.TierTaskInterval, "log.cleaner.backoff.ms": &b.CleanerBackoff,
+		"varve.scrub.interval.ms": &b.ScrubInterval,
 	} {
 		*field = milliseconds(number(name))
 	}

@@ -55,6 +55,8 @@ func ownBrokerTable() []Def {
 		brokerNumber("varve.tier.cache.bytes", Long, "1073741824", false, 0, anyLong, "Disk cache of chunks that were read from the bucket more than once, in bytes; it lies in the first of log.dirs. 0: none."),
 		brokerNumber("varve.log.dir.free.min.bytes", Long, "-1", false, -1, anyLong,
 			"Bytes kept free on the volume of each log directory: when there are fewer, segments that are live in the bucket leave the disk before local retention says so, the oldest first. -1: a tenth of the volume, at most 10 GiB."),
+		brokerNumber("varve.scrub.interval.ms", Long, "86400000", true, 1, anyLong, "How often each local segment is read to find bytes that the disk did not keep, in ms."),
+		brokerNumber("varve.scrub.max.bytes.per.second", Long, "16777216", true, 1, anyLong, "Bytes read per second for that."),
 		brokerNumber("varve.tier.cache.memory.bytes", Long, "67108864", false, 0, anyLong, "Memory cache of chunks read from the bucket, in bytes."),
 	}
 }
