@@ -31,6 +31,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(devCommand(), brokerCommand(), demoCommand(), migrateCommand(), versionCommand())
+	cmd.AddCommand(devCommand(), brokerCommand(), demoCommand(), logCommand(), migrateCommand(), versionCommand())
 	return cmd
 }
