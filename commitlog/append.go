@@ -180,6 +180,7 @@ func (l *Log) write(batches []byte, now time.Time) error {
 	}
 	s.modified.Store(now.UnixMilli())
 	s.publish(end, pos)
+	l.dir.files.keep(l, s) // it has news that are not durable
 	if l.dir.durability == Async {
 		l.sync.mu.Lock()
 		generation := l.sync.mu.generation

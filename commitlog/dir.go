@@ -39,6 +39,7 @@ type Dir struct {
 	syncer *syncer
 	keeper *keeper
 	tails  *tailCache
+	files  *openFiles
 	broken atomic.Pointer[error]
 
 	parent   sync.Mutex  // held while the directory's names are made durable
@@ -64,6 +65,7 @@ func OpenDir(path string, o DirOptions) (*Dir, error) {
 	if d.logger == nil {
 		d.logger = slog.New(slog.DiscardHandler)
 	}
+	d.files = newOpenFiles()
 	d.tails = &tailCache{limit: o.TailBytes}
 	if o.TailBytes == 0 {
 		d.tails.limit = DefaultTailBytes
@@ -265,8 +267,8 @@ func (l *Log) letGo() {
 		s.sealing.dropped = true
 		s.sealing.Unlock()
 		s.tail.drop()
+		s.rest()
 	}
-	l.view.Load().active().release()
 }
 
 // fail marks the directory as one that can no longer be trusted.

@@ -230,14 +230,11 @@ func (s *segment) findEnd(size int64) (bool, error) {
 	return true, h.err
 }
 
-// hold makes s the active segment of a log that was just opened or truncated: its file stays open.
+// hold makes s the active segment of a log that was just opened or truncated.
 func (l *Log) hold(s *segment, now time.Time) error {
 	l.activate(s, now)
 	s.w.firstAppend = time.UnixMilli(s.modified.Load())
 	s.sealing.done = false
-	if _, err := s.acquire(); err != nil {
-		return err
-	}
 	if s.size() < record.HeaderSize {
 		return nil
 	}

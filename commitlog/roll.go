@@ -73,7 +73,6 @@ func (l *Log) roll(base int64, now time.Time) error {
 	}
 	if old.size() == 0 { // offsets jumped: nothing to keep
 		l.change(func(v *view) *view { return v.with(append(v.segments[:len(v.segments)-1:len(v.segments)-1], s)...) })
-		old.release()
 		return old.drop()
 	}
 	old.seal(x, base, l.producers.encode())
@@ -86,7 +85,6 @@ func (l *Log) roll(base int64, now time.Time) error {
 	l.sync.mu.rolled = append(l.sync.mu.rolled, old)
 	l.sync.mu.Unlock()
 	l.change(func(v *view) *view { return v.with(append(v.segments[:len(v.segments):len(v.segments)], s)...) })
-	old.release() // a sealed segment is open while somebody reads it
 	l.dir.metrics.rolls.Inc()
 	l.dir.keeper.seal(l, old)
 	l.dir.syncer.enqueue(l)
@@ -115,6 +113,8 @@ func (l *Log) createSegment(base int64, now time.Time) (*segment, error) {
 		return nil, storageError("creating a segment", errors.Join(err, file.Close()))
 	}
 	s.mu.file, s.mu.refs = file, 1
+	l.dir.files.keep(l, s)
+	s.release()
 	s.mem.Store(&index{})
 	l.activate(s, now)
 	l.newNames()

@@ -40,6 +40,8 @@ type segment struct {
 	mem      atomic.Pointer[index]
 	damage   atomic.Pointer[CorruptionError] // found in the .log
 	verified atomic.Int64                    // unix seconds of the last scrub, 0: none
+	kept     atomic.Bool                     // one reference to the file is openFiles'
+	used     atomic.Bool                     // it was written since the clock hand came by
 	tail     tail
 
 	// The writer's own.
@@ -126,6 +128,7 @@ func (s *segment) drop() error {
 	s.mu.dropped = true
 	s.mu.Unlock()
 	s.tail.drop()
+	s.rest()
 	s.sealing.Lock()
 	defer s.sealing.Unlock()
 	s.sealing.dropped = true

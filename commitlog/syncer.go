@@ -113,6 +113,7 @@ func (s *syncer) round(dirty []*Log) {
 		}
 		wg.Wait()
 	}
+	s.d.files.trim()
 	took := time.Since(start)
 	s.cost.learn(whole, len(dirty), took)
 	s.d.metrics.syncSeconds.Observe(took.Seconds())
@@ -148,6 +149,7 @@ func (s *syncer) commitAll(dirty []*Log) {
 		if err != nil {
 			samples[i].err = err
 		}
+		samples[i].rest()
 		s.conclude(l, samples[i].end, samples[i].generation, samples[i].err)
 	}
 }
@@ -193,6 +195,13 @@ type syncSample struct {
 	err        error
 }
 
+// rest lets the files of sealed segments be closed: they are open while somebody reads them.
+func (s *syncSample) rest() {
+	for _, rolled := range s.rolled {
+		rolled.rest()
+	}
+}
+
 // sample takes what the log has to make durable. Only the syncer calls it, and who opens or closes the log.
 func (l *Log) sample() (s syncSample) {
 	l.sync.mu.Lock()
@@ -214,6 +223,7 @@ func (l *Log) sample() (s syncSample) {
 func (l *Log) persist() (end int64, generation int, err error) {
 	s := l.sample()
 	if s.err != nil || l.dir.durability == Async {
+		s.rest()
 		return s.end, s.generation, s.err
 	}
 	if s.newNames {
@@ -226,6 +236,7 @@ func (l *Log) persist() (end int64, generation int, err error) {
 			return 0, 0, err
 		}
 	}
+	s.rest()
 	return s.end, s.generation, s.active.sync()
 }
 

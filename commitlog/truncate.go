@@ -111,9 +111,6 @@ func (l *Log) cutSegment(v *view, i int, offset int64) (*segment, error) {
 		l.dir.fail(storageError("truncating", err))
 		return nil, l.dir.Failure()
 	}
-	if i == len(v.segments)-1 {
-		defer old.release() // the log's own hold on what was the active segment
-	}
 	old.retire()
 	s := newSegment(l.dir.fs, l.path, old.base)
 	if err := l.reindex(s, at.pos, end); err != nil {
@@ -132,16 +129,14 @@ func (s *segment) retire() {
 	s.sealing.dropped = true
 	s.sealing.Unlock()
 	s.tail.drop()
+	s.rest()
 }
 
-// dropSegment takes a segment's files away and lets the active one go.
+// dropSegment takes a segment's files away.
 func (l *Log) dropSegment(s *segment) error {
 	if err := s.drop(); err != nil {
 		l.dir.fail(err)
 		return err
-	}
-	if s == l.view.Load().active() {
-		s.release()
 	}
 	l.removeDeleted(s)
 	return nil

@@ -151,6 +151,15 @@ func control(file *os.File, what string, f func(fd int) error) error {
 	return err
 }
 
+// MaxOpenFiles is how many descriptors the process may have open.
+func MaxOpenFiles() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 1024 // what is usual
+	}
+	return int(min(limit.Cur, 1<<30))
+}
+
 // DropCache has the operating system forget the file's clean pages, where it can: what is read next comes from the disk.
 func (f *File) DropCache() { _ = control(f.os, "dropping the cache", dropCache) }
 
