@@ -25,8 +25,8 @@ type DumpOptions struct {
 }
 
 // Dumper prints the files of a log directory as Kafka's DumpLogSegments does: of sound files the same bytes. Where that tool dies of
-// damage, a Dumper says what is wrong and goes on. It only reads, holds no more than a batch of a file in memory, and may look at the
-// files of a running broker: of what is still being written it shows what the file holds. Not for concurrent use.
+// damage, a Dumper says what is wrong and goes on. It only reads. Of a .log or an index it holds a batch or a MiB in memory, whatever lengths the
+// file speaks of. It may look at the files of a running broker: of what is still being written it shows what the file holds. Not for concurrent use.
 type Dumper struct {
 	fs       *vfs.FS
 	out      *bufio.Writer

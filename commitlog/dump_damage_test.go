@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -77,6 +78,13 @@ func TestDumpSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 	if got, err := dumpAll(t, DumpOptions{}, filepath.Join(t.TempDir(), "gone.log")); err == nil || !strings.Contains(got, "no such file") {
+		t.Errorf("%v\n%s", err, got)
+	}
+	huge := filepath.Join(t.TempDir(), epochCheckpointName)
+	if err := errors.Join(os.WriteFile(huge, nil, 0o644), os.Truncate(huge, smallFile+1)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := dumpAll(t, DumpOptions{}, huge); err == nil || !strings.Contains(got, "are too many for such a file") {
 		t.Errorf("%v\n%s", err, got)
 	}
 	insane := []byte{0x80, 0, 0, 0, 0, 0, 0, 2}

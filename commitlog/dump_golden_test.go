@@ -239,15 +239,21 @@ func oddSegment(t *testing.T) []string {
 	c.BaseOffset, c.ProducerID, c.ProducerEpoch, c.Transactional, c.Control = 60, 5, 1, true, true
 	c.Add(1700000000007, []byte{0, 0, 0, 99}, []byte("whatever"))
 	first, second := b.Build(), c.Build()
-	log := slices.Concat(first, second, first)
+	third := slices.Clone(second)
+	third.SetBaseOffset(70)
 	x := index{}
 	x.add(49, 0, 1700000000005, 8)                                // no batch ends there
 	x.add(50, uint32(len(first)), 1700000000006, 50)              // and a wrong timestamp
 	x.add(51, uint32(len(first)+len(second)), 1700000000009, 300) // behind everything
-	files := map[string][]byte{".log": log, ".index": x.offsets, ".timeindex": append(x.times, x.times[12:24]...)}
 	var paths []string
-	for suffix, data := range files {
-		path := filepath.Join(dir, "00000000000000000010"+suffix)
+	for name, data := range map[string][]byte{
+		"00000000000000000010.log":       slices.Concat(first, second, first, third),
+		"00000000000000000010.index":     x.offsets,
+		"00000000000000000010.timeindex": slices.Concat(x.times[:2*timeEntrySize], x.times[timeEntrySize:]), // one entry twice
+		"00000000000000000100.log":       slices.Concat(first, make([]byte, leastHeader)),
+		"00000000000000000200.log":       slices.Concat(first, second[:len(second)-1]),
+	} {
+		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, data, 0o644); err != nil {
 			t.Fatal(err)
 		}

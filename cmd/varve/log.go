@@ -42,7 +42,7 @@ const logDumpExample = `  The batches of a segment, one a line; "isvalid: false"
     varve log dump --print-data-log orders-0/00000000000000000000.log
   The values alone, of the first 64 KiB:
     varve log dump --print-data-log --skip-record-metadata --max-bytes 65536 orders-0/00000000000000000000.log
-  Do the indexes lead to the right batches? (no output: yes)
+  Do the indexes lead to the right batches? (nothing but their names: yes)
     varve log dump --verify-index-only orders-0/00000000000000000000.index orders-0/00000000000000000000.timeindex
   Would Kafka take the index at its start, or build it anew?
     varve log dump --index-sanity-check --files orders-0/00000000000000000000.index,orders-0/00000000000000000000.timeindex
