@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -132,20 +131,24 @@ func (d *Dir) Path() string { return d.path }
 // Clean reports whether the directory was closed properly before it was opened.
 func (d *Dir) Clean() bool { return d.clean }
 
-// Names lists the partition directories ("topic-0") present when the directory was opened or made since, in order.
-func (d *Dir) Names() []string {
+// Has reports whether the directory holds the log of a partition ("topic-0"), open or not.
+func (d *Dir) Has(name string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	names := make([]string, 0, len(d.mu.names))
-	for name := range d.mu.names {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	_, ok := d.mu.names[name]
+	return ok
+}
+
+// Len is how many logs the directory holds, open or not.
+func (d *Dir) Len() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.mu.names)
 }
 
 // OpenLog opens, recovers or creates the log of one partition. A directory whose partition.metadata holds another topic id is renamed away (…-stray) first.
 // durable is called from the syncer's goroutine, never under a lock, each time the durable end offset has grown.
+// After an unclean shutdown that is behind End at first: what the file system may not have written yet is made durable together with that of other logs.
 func (d *Dir) OpenLog(name string, topicID uuid.UUID, cfg Config, durable func(end int64)) (*Log, error) {
 	if err := d.Failure(); err != nil {
 		return nil, err
@@ -172,7 +175,6 @@ func (d *Dir) OpenLog(name string, topicID uuid.UUID, cfg Config, durable func(e
 	if err := l.load(fresh, time.Now()); err != nil {
 		return nil, err
 	}
-	l.told.Store(l.Durable())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.mu.names[name], d.mu.logs[name] = struct{}{}, l

@@ -221,8 +221,8 @@ func TestDirIdentity(t *testing.T) {
 		t.Fatal("the directory of another node was opened")
 	}
 	d = openDir(t, path, DirOptions{ClusterID: "one", NodeID: 1})
-	if d.ID() != id || !slices.Equal(d.Names(), []string{"topic-0"}) {
-		t.Fatalf("id %v, not %v; names %v", d.ID(), id, d.Names())
+	if d.ID() != id || d.Len() != 1 || !d.Has("topic-0") {
+		t.Fatalf("id %v, not %v; %d logs", d.ID(), id, d.Len())
 	}
 	other, err := d.OpenLog("topic-0", uuid.New(), DefaultConfig(), nil) // the topic was deleted and made again meanwhile
 	if err != nil || other.End() != 0 {
@@ -232,8 +232,8 @@ func TestDirIdentity(t *testing.T) {
 	if err != nil || len(stray) != 1 {
 		t.Fatalf("stray directories %v, %v", stray, err)
 	}
-	if err := d.Remove(other); err != nil || len(d.Names()) != 0 {
-		t.Fatalf("remove: %v, names %v", err, d.Names())
+	if err := d.Remove(other); err != nil || d.Len() != 0 {
+		t.Fatalf("remove: %v, %d logs", err, d.Len())
 	}
 	if _, err := other.Append(plain(1, 1), 1, time.Now()); !errors.Is(err, kerr.KafkaStorageError) {
 		t.Fatalf("append to a removed log: %v", err)

@@ -54,20 +54,29 @@ func (l *Log) load(fresh bool, now time.Time) error {
 	if err := l.hold(segments[len(segments)-1], now); err != nil {
 		return err
 	}
-	return l.loaded(end, recovered || !l.dir.clean)
+	l.loaded(end, recovered || !l.dir.clean)
+	return nil
 }
 
-// loaded makes everything durable that may not have been, and publishes the end.
-func (l *Log) loaded(end int64, persist bool) error {
-	if persist {
-		l.newNames()
-		if _, _, err := l.persist(); err != nil {
-			return err
-		}
-	}
-	l.cutDurable(end, true)
+// loaded publishes the end. With persist the files may not be durable yet: the syncer makes them so, with those of other logs, and publishes that.
+func (l *Log) loaded(end int64, persist bool) {
 	l.compacted.Store(min(l.compacted.Load(), end))
-	return nil
+	if !persist {
+		l.cutDurable(end, true)
+		l.told.Store(end)
+		return
+	}
+	l.dir.mu.Lock()
+	point := l.dir.recoveryPoints[l.name]
+	l.dir.mu.Unlock()
+	durable := min(max(point, l.view.Load().base()), end)
+	if l.dir.durability == Async {
+		durable = end
+	}
+	l.newNames()
+	l.cutDurable(durable, true)
+	l.told.Store(durable)
+	l.dir.syncer.enqueue(l)
 }
 
 // startAfresh begins an empty log at the log start: there is nothing, or nothing that counts any more.
@@ -87,7 +96,8 @@ func (l *Log) startAfresh(old []*segment, now time.Time) error {
 		return err
 	}
 	l.view.Store(&view{segments: []*segment{s}})
-	return l.loaded(start, len(old) > 0)
+	l.loaded(start, len(old) > 0)
+	return nil
 }
 
 func (l *Log) removeFiles(s *segment) error {

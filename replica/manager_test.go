@@ -172,8 +172,8 @@ func TestALostLogIsOfflineNeverEmpty(t *testing.T) {
 		return errors.Is(err, kerr.KafkaStorageError)
 	})
 	eventually(t, "the loss to be recorded", func() bool { return lost.lost.Load() == 1 })
-	if len(d.Names()) != 0 {
-		t.Fatalf("made %v", d.Names())
+	if d.Len() != 0 {
+		t.Fatalf("made %d logs", d.Len())
 	}
 	// An unclean election gives the lost log up.
 	m.Apply(image(id, 2, uuid.Nil, func(p *metadata.Partition) { p.Recovery = metadata.Recovering }))

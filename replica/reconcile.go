@@ -101,13 +101,11 @@ func (m *Manager) place(name string, s *metadata.Partition) (*commitlog.Dir, err
 	var best *commitlog.Dir
 	fewest := 0
 	for _, d := range m.cfg.Dirs {
-		names := d.Names()
-		_, found := slices.BinarySearch(names, name)
-		if found && (assigned == d.ID() || assigned == uuid.Nil || s.Recovery == metadata.Recovering) {
+		if d.Has(name) && (assigned == d.ID() || assigned == uuid.Nil || s.Recovery == metadata.Recovering) {
 			return d, nil
 		}
-		if best == nil || len(names) < fewest {
-			best, fewest = d, len(names)
+		if n := d.Len(); best == nil || n < fewest {
+			best, fewest = d, n
 		}
 	}
 	if best == nil {

@@ -53,7 +53,7 @@ func countUnsettled(im *metadata.Image, self metadata.BrokerID, dirs []metadata.
 			case i < 0:
 			case p.Leader == self && p.Recovery == metadata.Recovered:
 				replica, err := m.Partition(p.TopicPartition)
-				if errors.Is(err, kerr.NotLeaderForPartition) || err == nil && !replica.Leading() {
+				if errors.Is(err, kerr.NotLeaderForPartition) || err == nil && (!replica.Leading() || replica.Log().Durable() < replica.Log().End()) {
 					n++
 				}
 			case p.Leader == metadata.NoBroker && slices.Contains(p.ISR, self) && (p.Dirs[i] == uuid.Nil || slices.Contains(dirs, p.Dirs[i])):
