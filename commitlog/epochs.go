@@ -147,6 +147,13 @@ func (c *epochCache) takeDirty() ([]EpochEntry, bool) {
 	return slices.Clone(c.mu.entries), true
 }
 
+// unsaved reports whether the file is out of date.
+func (c *epochCache) unsaved() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.dirty
+}
+
 func (c *epochCache) markDirty() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

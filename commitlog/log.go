@@ -107,14 +107,13 @@ func (l *Log) Size() (bytes int64) {
 // SetConfig (W) replaces the configuration. It takes effect with the next append.
 func (l *Log) SetConfig(cfg Config) { l.cfg.Store(&cfg) }
 
-// BecomeLeader (W) records that leaderEpoch starts at the log end, even if nothing is ever appended in it.
+// BecomeLeader (W) records that leaderEpoch starts at the log end, even if nothing is ever appended in it. The file learns of it with the first record of the
+// epoch, or when the log is closed: without records a crash may forget it.
 func (l *Log) BecomeLeader(leaderEpoch int32) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
-	if l.epochs.assign(leaderEpoch, l.End()) {
-		l.dir.syncer.enqueue(l)
-	}
+	l.epochs.assign(leaderEpoch, l.End())
 	return nil
 }
 
@@ -137,6 +136,15 @@ type SegmentInfo struct {
 	Modified              time.Time // of the .log file
 	Sealed                bool
 	HasTxnIndex           bool // at least one aborted transaction
+}
+
+// Sealed is how many of the local segments are sealed.
+func (l *Log) Sealed() int { return len(l.view.Load().segments) - 1 }
+
+// Untouched reports whether the log holds nothing and never held anything here.
+func (l *Log) Untouched() bool {
+	v := l.view.Load()
+	return len(v.segments) == 1 && v.end() == 0
 }
 
 // Segments lists the local segments by offset.

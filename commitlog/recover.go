@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"math"
@@ -27,7 +28,7 @@ func (l *Log) load(fresh bool, now time.Time) error {
 	for _, base := range bases {
 		segments = append(segments, newSegment(l.dir.fs, l.path, base))
 	}
-	state, segments, recovered, err := l.loadSegments(segments)
+	state, segments, changed, err := l.loadSegments(segments)
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func (l *Log) load(fresh bool, now time.Time) error {
 	if err := l.hold(segments[len(segments)-1], now); err != nil {
 		return err
 	}
-	l.loaded(end, recovered || !l.dir.clean)
+	l.loaded(end, changed || !l.dir.clean && !l.dir.flushed)
 	return nil
 }
 
@@ -136,8 +137,8 @@ func (d *Dir) recoverAll(name string) {
 }
 
 // loadSegments opens segments in order and recovers those that may be damaged. What follows damage is removed. state is the producer
-// state at the end, nil if it is to be found.
-func (l *Log) loadSegments(segments []*segment) (state *producers, kept []*segment, recovered bool, err error) {
+// state at the end, nil if it is to be found; changed: files are not as they were.
+func (l *Log) loadSegments(segments []*segment) (state *producers, kept []*segment, changed bool, err error) {
 	l.dir.mu.Lock()
 	point := l.dir.recoveryPoints[l.name]
 	l.dir.mu.Unlock()
@@ -158,17 +159,17 @@ func (l *Log) loadSegments(segments []*segment) (state *producers, kept []*segme
 			state = nil
 			continue
 		}
-		recovered = true
 		if state == nil {
 			l.view.Store(&view{segments: segments[:i+1]})
 			if state, err = l.producersAt(s.base, time.Now()); err != nil {
 				return nil, nil, false, err
 			}
 		}
-		sound, err := l.recover(s, state, next)
+		sound, cut, err := l.recover(s, state, next)
 		if err != nil {
 			return nil, nil, false, err
 		}
+		changed = changed || cut
 		if !sound {
 			for _, gone := range segments[i+1:] {
 				if err := l.removeFiles(gone); err != nil {
@@ -178,7 +179,7 @@ func (l *Log) loadSegments(segments []*segment) (state *producers, kept []*segme
 			return state, segments[:i+1], true, nil
 		}
 	}
-	return state, segments, recovered, nil
+	return state, segments, changed, nil
 }
 
 // loadClean takes the files as they are; false if they have to be recovered. next is the base of the segment that follows, -1 without one.
@@ -258,16 +259,16 @@ func (l *Log) hold(s *segment, now time.Time) error {
 
 // recover scans a segment, cuts it behind its last valid batch, and makes its indexes, epochs and producer state anew. state is that at the
 // segment's base, and after it that at its end. next is the base of the segment that follows, -1 without one. sound: nothing was cut, and nothing is missing before
-// next. A gap there is what compaction left only if the producer snapshot at next exists: it is written when all of the segment is durable.
-func (l *Log) recover(s *segment, state *producers, next int64) (sound bool, err error) {
+// next; changed: the .log or .txnindex is not as it was. A gap there is what compaction left only if the producer snapshot at next exists: it is written when all of the segment is durable.
+func (l *Log) recover(s *segment, state *producers, next int64) (sound, changed bool, err error) {
 	file, err := s.acquire()
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	defer s.release()
 	size, err := file.Size()
 	if err != nil {
-		return false, storageError("recovering", err)
+		return false, false, storageError("recovering", err)
 	}
 	x := &index{}
 	s.mem.Store(x)
@@ -278,29 +279,36 @@ func (l *Log) recover(s *segment, state *producers, next int64) (sound bool, err
 	scan := batchScan{file: file, end: size}
 	end, pos, txns, err := l.replay(s, x, state, &scan)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	l.dir.metrics.recoveredBytes.Add(float64(pos))
 	if pos < size {
 		l.dir.logger.Warn("log cut behind its last valid batch", "path", s.path(logSuffix), "position", pos, "bytes", size-pos, "offset", end, "reason", scan.bad)
 		l.dir.metrics.cutBytes.Add(float64(size - pos))
 		if err := file.Truncate(pos); err != nil {
-			return false, storageError("recovering", err)
+			return false, false, storageError("recovering", err)
 		}
 	}
-	if err := s.replaceTxnIndex(txns); err != nil {
-		return false, err
+	old, err := l.dir.fs.ReadFile(s.path(txnSuffix))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, false, storageError("recovering", err)
 	}
+	if changed = pos < size || !bytes.Equal(old, txns); changed {
+		if err := s.replaceTxnIndex(txns); err != nil {
+			return false, false, err
+		}
+	}
+	s.aborted.Store(int32(len(txns) / txnEntrySize))
 	s.publish(end, pos)
 	if pos < size || next < 0 {
-		return pos == size, nil
+		return pos == size, changed, nil
 	}
 	if end < next && !l.dir.fs.Exists(segmentPath(l.path, next, snapshotSuffix)) {
 		l.dir.logger.Warn("log cut where records are missing before the next segment", "path", s.path(logSuffix), "offset", end, "next", next)
-		return false, nil
+		return false, changed, nil
 	}
 	s.seal(x, next, state.encode())
-	return true, l.finishSeal(s)
+	return true, changed, l.finishSeal(s)
 }
 
 // replay takes every valid batch of a segment into its index, the epochs and the producer state, and returns where they end.

@@ -219,6 +219,13 @@ func (l *Log) sample() (s syncSample) {
 	return s
 }
 
+// unsettled reports whether the log has anything to make durable.
+func (l *Log) unsettled() bool {
+	l.sync.mu.Lock()
+	defer l.sync.mu.Unlock()
+	return l.dir.durability == Async || l.sync.mu.durable < l.End() || l.sync.mu.newNames || len(l.sync.mu.rolled) > 0 || l.epochs.unsaved()
+}
+
 // persist makes everything durable that the log has at this moment and returns where that ends.
 func (l *Log) persist() (end int64, generation int, err error) {
 	s := l.sample()

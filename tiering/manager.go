@@ -129,6 +129,9 @@ func (m *Manager) uploadPass(ctx context.Context) {
 	led := map[metadata.TopicPartition]bool{}
 	m.cfg.Partitions.Each(func(p *replica.Partition) {
 		led[p.Key()] = true
+		if p.Log().Untouched() {
+			return
+		}
 		slots <- struct{}{}
 		running.Go(func() {
 			defer func() { <-slots }()
@@ -157,11 +160,20 @@ func (m *Manager) uploadPass(ctx context.Context) {
 	m.measureLag()
 }
 
+// rows returns the live segments of p. A log of which no segment was ever sealed has none: a broker that starts with thousands of quiet partitions does not
+// ask Postgres about each.
+func (m *Manager) rows(ctx context.Context, p *replica.Partition) ([]metadata.RemoteSegment, error) {
+	if l := p.Log(); l.Sealed() == 0 && l.LocalStart() == 0 {
+		return nil, nil
+	}
+	return m.catalog.ensure(ctx, p.Key())
+}
+
 // measureLag sums what is sealed and not yet live.
 func (m *Manager) measureLag() {
 	segments, bytes := 0, int64(0)
 	m.cfg.Partitions.Each(func(p *replica.Partition) {
-		if !p.Config().RemoteStorage {
+		if !p.Config().RemoteStorage || p.Log().Sealed() == 0 {
 			return
 		}
 		tiered := m.TieredEnd(p.Key())

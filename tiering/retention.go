@@ -163,13 +163,13 @@ func (h holdings) live(s commitlog.SegmentInfo) bool {
 
 // retain applies retention to one partition: first Postgres, then the local files. The objects go later (sweep).
 func (m *Manager) retain(ctx context.Context, p *replica.Partition) error {
-	if !p.Leading() {
+	if !p.Leading() || p.Log().Untouched() {
 		return nil
 	}
 	offsets := p.Offsets()
 	h := holdings{now: time.Now(), config: p.Config(), logStart: offsets.LogStart, stable: offsets.LastStable, hasBucket: m.cfg.Bucket != nil}
 	if h.hasBucket {
-		rows, err := m.catalog.ensure(ctx, p.Key())
+		rows, err := m.rows(ctx, p)
 		if err != nil {
 			return err
 		}

@@ -37,7 +37,7 @@ func (m *Manager) uploadPartition(ctx context.Context, p *replica.Partition) err
 		return fmt.Errorf("sealing a quiet segment: %w", err)
 	}
 	for ctx.Err() == nil {
-		rows, err := m.catalog.ensure(ctx, p.Key())
+		rows, err := m.rows(ctx, p)
 		if err != nil {
 			return err
 		}
