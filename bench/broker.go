@@ -31,6 +31,7 @@ type broker struct {
 	addr string
 	pid  int
 	stop func() error
+	kill func() error // by SIGKILL
 	// ready is the time from exec to serving.
 	ready time.Duration
 }
@@ -90,6 +91,14 @@ func startVarve(binary, dir string, args ...string) (*broker, error) {
 			<-drained
 			return cmd.Wait()
 		}
+		b.kill = func() error {
+			if err := cmd.Process.Kill(); err != nil {
+				return err
+			}
+			<-drained
+			_ = cmd.Wait() // says that it was killed
+			return nil
+		}
 		return b, nil
 	}
 	return nil, fmt.Errorf("varve ended before it was ready (%w): see %s", cmd.Wait(), log.Name())
@@ -119,6 +128,7 @@ func startKafka(script, dir string, args ...string) (*broker, error) {
 	return &broker{
 		addr: lines[len(lines)-1], pid: pid, ready: ready,
 		stop: func() error { return exec.Command(script, "stop", "--dir", dir).Run() },
+		kill: func() error { return exec.Command(script, "kill", "--dir", dir).Run() },
 	}, nil
 }
 
@@ -129,7 +139,7 @@ func createTopic(addr, name string, partitions int, configs map[string]*string) 
 		return err
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	adm := kadm.NewClient(cl)
 	if _, err := adm.CreateTopic(ctx, int32(partitions), 1, configs, name); err != nil {

@@ -44,6 +44,8 @@ func measures() []measure {
 		{"paced", local, "10 MB/s in batches of 16 KiB over 8 partitions, open loop", latency},
 		{"idle", []string{"varve", "kafka"}, "no topics; RSS 10 s after the start; exec to ready", idle},
 		{"start", []string{"varve", "kafka"}, "from exec to the first record acknowledged with acks=all: in an empty directory (Varve: with initdb), and again in the same one", start},
+		{"many-idle", []string{"varve"}, "20,000 partitions that nobody uses, in 20 topics; RSS, CPU and open descriptors", manyIdle},
+		{"restart", []string{"varve", "kafka"}, "kill -9 with a record in each partition, then from exec (Varve: of Postgres, too) to the first record acknowledged", restart},
 		{"cold", []string{"varve-minio", "kafka-tiered"}, "replaying one partition from the bucket (Varve: MinIO on this machine; Kafka: LocalTieredStorage, plain local files)", cold},
 	}
 }
