@@ -139,7 +139,7 @@ func paced(addr, topic string, partitions int, bytesPerSecond float64, batch []b
 			}
 			own := make(latencies, 0, count)
 			err := pipeline(addr, 1000, count, func(i int) []byte {
-				time.Sleep(time.Until(due(i)))
+				sleepUntil(due(i))
 				return frames[(i+n)%partitions]
 			}, func(i int) { own = append(own, time.Since(due(i))) })
 			mu.Lock()
