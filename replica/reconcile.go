@@ -104,12 +104,12 @@ func (m *Manager) place(name string, s *metadata.Partition) (*commitlog.Dir, err
 		if d.Has(name) && (assigned == d.ID() || assigned == uuid.Nil || s.Recovery == metadata.Recovering) {
 			return d, nil
 		}
-		if n := d.Len(); best == nil || n < fewest {
+		if n := d.Len(); d.Failure() == nil && (best == nil || n < fewest) {
 			best, fewest = d, n
 		}
 	}
 	if best == nil {
-		return nil, fmt.Errorf("%w: there is no log directory", kerr.KafkaStorageError)
+		return nil, fmt.Errorf("%w: no log directory works", kerr.KafkaStorageError)
 	}
 	if assigned != uuid.Nil && s.Recovery != metadata.Recovering {
 		return nil, fmt.Errorf("%w: %w: %s should be in log directory %s; put the disk back, or elect a leader uncleanly to rebuild it from the bucket",

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"varve/internal/vfs"
@@ -22,9 +23,21 @@ func handleDescribeLogDirs(_ context.Context, s *Server, r *request) reply {
 	resp := kmsg.NewPtrDescribeLogDirsResponse()
 	im := s.cfg.Image()
 	wanted := wantedPartitions(im, req)
+	works := map[string]bool{}
 	for _, d := range s.cfg.Dirs {
+		if d.Failure() != nil {
+			continue
+		}
+		works[d.Path()] = true
 		total, usable := vfs.Space(d.Path())
 		resp.Dirs = append(resp.Dirs, s.localDir(im, wanted, d.ID(), d.Path(), total, usable))
+	}
+	for _, path := range s.cfg.Broker().LogDirs { // failed now, or left out when the broker started
+		if !works[path] && len(s.cfg.Dirs) > 0 {
+			rd := kmsg.NewDescribeLogDirsResponseDir()
+			rd.Dir, rd.ErrorCode, rd.TotalBytes, rd.UsableBytes = path, kerr.KafkaStorageError.Code, -1, -1
+			resp.Dirs = append(resp.Dirs, rd)
+		}
 	}
 	if s.cfg.Remote != nil {
 		resp.Dirs = append(resp.Dirs, s.remoteDir(im, wanted))

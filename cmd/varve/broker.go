@@ -48,12 +48,15 @@ type broker struct {
 	reader     *tiering.Reader // nil without a bucket
 	cache      *cache.Disk     // nil: none
 	listener   net.Listener
+	end        context.CancelCauseFunc // ends runBroker
 }
 
 // runBroker serves until ctx ends. topics are made if they are not there; ready is called with the address once clients
 // are served. The metadata schema must be up to date.
 func runBroker(ctx context.Context, cfg *config.Broker, log *slog.Logger, reg prometheus.Registerer, topics []newTopic, ready func(addr net.Addr)) (err error) {
 	b := &broker{cfg: cfg, log: log, reg: reg}
+	ctx, b.end = context.WithCancelCause(ctx)
+	defer b.end(nil)
 	defer func() { err = errors.Join(err, b.close()) }()
 	if err := b.open(ctx); err != nil {
 		return err
@@ -92,7 +95,7 @@ func runBroker(ctx context.Context, cfg *config.Broker, log *slog.Logger, reg pr
 	<-ended
 	bye, cancel := context.WithTimeout(background, leaveGrace)
 	defer cancel()
-	return errors.Join(err, node.Leave(bye))
+	return errors.Join(endedBy(ctx), err, node.Leave(bye))
 }
 
 // open connects to Postgres and opens the log directories.
@@ -106,22 +109,8 @@ func (b *broker) open(ctx context.Context) error {
 	if b.cluster, err = b.store.ClusterID(ctx); err != nil {
 		return fmt.Errorf("varve.metadata.url: %w", err)
 	}
-	durability := commitlog.Fsync
-	if b.cfg.Durability == "async" {
-		durability = commitlog.Async
-	}
-	for _, path := range b.cfg.LogDirs {
-		opened := make(chan *commitlog.Dir, 1) // what Failed is about: known only after OpenDir has returned
-		d, err := commitlog.OpenDir(path, commitlog.DirOptions{ClusterID: b.cluster.String(), NodeID: b.cfg.NodeID, Durability: durability, Logger: b.log, Registerer: b.reg,
-			Failed: func(err error) {
-				b.log.Error("log directory failed", "path", path, "error", err)
-				b.partitions.Fail((<-opened).ID(), err)
-			}})
-		if err != nil {
-			return fmt.Errorf("log.dirs: %w", err)
-		}
-		opened <- d
-		b.dirs = append(b.dirs, d)
+	if err := b.openDirs(); err != nil {
+		return err
 	}
 	b.publisher = metadata.NewPublisher(b.store, b.log, b.reg)
 	return nil
