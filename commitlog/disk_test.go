@@ -3,6 +3,7 @@ package commitlog
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -164,5 +165,37 @@ func TestGroupCommit(t *testing.T) {
 	holding.Store(false)
 	if syncs.Load() != 2 {
 		t.Fatalf("%d syncs for 101 appends", syncs.Load())
+	}
+}
+
+// TestASlowDisk: with a disk that takes 300 ms to sync, appends and reads do not wait, and many logs become durable together, not one after the other.
+func TestASlowDisk(t *testing.T) {
+	const logs, sync = 40, 300 * time.Millisecond
+	disk := vfs.Hooked(func(op vfs.Op) error {
+		if op.Kind == vfs.Sync || op.Kind == vfs.SyncAll {
+			<-time.After(sync)
+		}
+		return nil
+	})
+	d := openDir(t, t.TempDir(), DirOptions{NodeID: 1, FS: disk})
+	var all []*Log
+	for i := range logs {
+		all = append(all, openLog(t, d, fmt.Sprint("topic-", i), DefaultConfig()))
+	}
+	start := time.Now()
+	for _, l := range all {
+		mustAppend(t, l, plain(5, 1), 1)
+		if b := contents(t, l, 0, l.End()); len(b) == 0 || l.Durable() != 0 {
+			t.Fatalf("%d bytes are readable, the durable end is %d", len(b), l.Durable())
+		}
+	}
+	if took := time.Since(start); took > sync {
+		t.Errorf("%d appends took %v: they waited for the disk", logs, took)
+	}
+	for _, l := range all {
+		waitDurable(t, l)
+	}
+	if took := time.Since(start); took > logs/2*sync {
+		t.Errorf("%d logs were durable after %v: one after the other", logs, took)
 	}
 }

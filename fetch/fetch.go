@@ -184,11 +184,11 @@ func (f *Fetcher) partitionInto(r *PartitionResult, req *Request, p *PartitionRe
 // records reads from the tier that holds the offset.
 func (f *Fetcher) records(r *PartitionResult, req *Request, p *PartitionRequest, log *commitlog.Log, limit int64, size int, minOne bool) (err error) {
 	cold := p.Offset < log.LocalStart()
+	var damage *commitlog.CorruptionError
 	if !cold {
 		r.Records, err = log.Read(p.Offset, limit, max(size, 0), minOne)
 		cold = errors.Is(err, kerr.OffsetOutOfRange) // trimmed in between
-		var damage *commitlog.CorruptionError
-		if errors.As(err, &damage) && f.remote != nil && p.Offset < f.remote.TieredEnd(p.TopicPartition) {
+		if errors.As(err, &damage) && f.remote != nil {
 			cold = true // until it is repaired
 		}
 	}
@@ -197,6 +197,9 @@ func (f *Fetcher) records(r *PartitionResult, req *Request, p *PartitionRequest,
 			return fmt.Errorf("%w: offset %d is neither local nor in a bucket", kerr.KafkaStorageError, p.Offset)
 		}
 		r.Records, r.wait, err = f.remote.Read(p.TopicPartition, p.Offset, limit, max(size, 0), minOne)
+		if err != nil && damage != nil {
+			err = damage // it is not there either
+		}
 	}
 	if err != nil || !req.ReadCommitted || r.Records.Bytes == 0 {
 		return err

@@ -10,16 +10,20 @@ import (
 // are found while there is still a copy to repair them from. What it finds, the log remembers (commitlog.Log.Damaged) and tiering repairs.
 type scrubber struct{ m *Manager }
 
-// run scrubs until the manager closes. Logs are looked at ten times per interval: a segment waits no longer than that for its turn, the disk allowing.
+// run scrubs until the manager closes. Logs are looked at ten times per interval: a segment waits no longer than that for its turn, the disk allowing. The interval may
+// be set meanwhile.
 func (s scrubber) run() {
-	for {
-		pause := min(max(s.m.cfg.Broker().ScrubInterval/10, 10*time.Millisecond), 10*time.Minute)
+	for last := time.Now(); ; {
+		pause := min(s.m.cfg.Broker().ScrubInterval/10, 10*time.Minute)
 		select {
-		case <-time.After(pause):
+		case <-time.After(max(min(pause-time.Since(last), time.Second), 10*time.Millisecond)):
 		case <-s.m.ctx.Done():
 			return
 		}
-		s.pass()
+		if time.Since(last) >= pause {
+			s.pass()
+			last = time.Now()
+		}
 	}
 }
 
