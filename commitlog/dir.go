@@ -333,17 +333,8 @@ func (d *Dir) Close() error {
 
 // closeLogs makes logs durable and complete, several at a time.
 func closeLogs(logs []*Log) error {
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	errs := make([]error, min(len(logs), syncWorkers))
-	for i := range errs {
-		wg.Go(func() {
-			for n := next.Add(1) - 1; n < int64(len(logs)) && errs[i] == nil; n = next.Add(1) - 1 {
-				errs[i] = logs[n].finish()
-			}
-		})
-	}
-	wg.Wait()
+	errs := make([]error, len(logs))
+	inParallel(len(logs), func(i int) { errs[i] = logs[i].finish() })
 	return errors.Join(errs...)
 }
 

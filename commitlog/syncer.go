@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,6 +91,20 @@ func (s *syncer) close() {
 	<-s.done
 }
 
+// inParallel calls f for 0 to n-1, syncWorkers at a time, and waits.
+func inParallel(n int, f func(i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, syncWorkers) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func (s *syncer) round(dirty []*Log) {
 	if len(dirty) == 0 {
 		return
@@ -102,16 +117,7 @@ func (s *syncer) round(dirty []*Log) {
 	case len(dirty) == 1:
 		s.commit(dirty[0])
 	default:
-		var next atomic.Int64
-		var wg sync.WaitGroup
-		for range min(len(dirty), syncWorkers) {
-			wg.Go(func() {
-				for i := next.Add(1) - 1; i < int64(len(dirty)); i = next.Add(1) - 1 {
-					s.commit(dirty[i])
-				}
-			})
-		}
-		wg.Wait()
+		inParallel(len(dirty), func(i int) { s.commit(dirty[i]) })
 	}
 	s.d.files.trim()
 	took := time.Since(start)
@@ -133,9 +139,16 @@ func (s *syncer) commit(l *Log) {
 // commitAll makes all of the logs durable with one system call.
 func (s *syncer) commitAll(dirty []*Log) {
 	samples := make([]syncSample, len(dirty))
-	for i, l := range dirty {
-		l.sync.queued.Store(false)
-		samples[i] = l.sample()
+	sample := func(i int) {
+		dirty[i].sync.queued.Store(false)
+		samples[i] = dirty[i].sample()
+	}
+	if slices.ContainsFunc(dirty, func(l *Log) bool { return l.epochs.unsaved() }) { // a file to be synced for each
+		inParallel(len(dirty), sample)
+	} else {
+		for i := range dirty {
+			sample(i)
+		}
 	}
 	if s.d.Failure() != nil {
 		return
