@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,7 +112,7 @@ func (d *Dir) load(o DirOptions) (err error) {
 	if err != nil {
 		return storageError("listing a log directory", err)
 	}
-	if !d.clean && d.durability == Fsync && len(entries) > 0 && vfs.SyncAllReports() {
+	if !d.clean && d.durability == Fsync && slices.ContainsFunc(entries, isPartition) && vfs.SyncAllReports() {
 		// What a killed process wrote is there, but may not be on the disk: one call for all logs instead of two per log.
 		if err := d.lockFile.SyncAll(); err != nil {
 			return storageError("syncing "+d.path, err)
