@@ -182,6 +182,9 @@ func (l *Log) restartAt(offset int64, epochs []EpochEntry, snapshot []byte) erro
 	if err := l.removeSnapshots(func(int64) bool { return true }); err != nil {
 		return err
 	}
+	if err := l.syncDir(); err != nil { // no old segment may come back beside the new one
+		return err
+	}
 	if len(snapshot) > 0 {
 		if err := l.dir.fs.WriteFile(segmentPath(l.path, offset, snapshotSuffix), snapshot, false); err != nil {
 			return storageError("writing a producer snapshot", err)
@@ -201,11 +204,19 @@ func (l *Log) restartAt(offset int64, epochs []EpochEntry, snapshot []byte) erro
 	if err := l.persistEpochs(); err != nil {
 		return storageError("resetting", err)
 	}
+	if err := l.syncDir(); err != nil {
+		return err
+	}
+	l.dir.syncer.enqueue(l)
+	return nil
+}
+
+// syncDir makes the names of the log's files durable.
+func (l *Log) syncDir() error {
 	if err := l.dir.fs.SyncDir(l.path); err != nil {
 		l.dir.fail(storageError("syncing a directory", err))
 		return l.dir.Failure()
 	}
-	l.dir.syncer.enqueue(l)
 	return nil
 }
 
