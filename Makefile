@@ -45,4 +45,4 @@ test-race: ## the same with the race detector
 	go test -race -timeout 40m ./... ./testdata/flights
 
 test-e2e: build ## real clients and kill -9 against the binary; needs kcat, confluent-kafka, Java and the kit in testdata/kafka
-	VARVE_BINARY=$(CURDIR)/bin/varve go test -tags e2e -count=1 -timeout 30m ./e2e/chaos ./e2e/clients ./e2e/disk ./e2e/demo ./e2e/faults ./e2e/kafkalog ./e2e/wire
+	VARVE_BINARY=$(CURDIR)/bin/varve go test -tags e2e -count=1 -timeout 30m ./e2e/chaos ./e2e/clients ./e2e/disk ./e2e/demo ./e2e/faults ./e2e/kafkalog ./e2e/volume ./e2e/wire
