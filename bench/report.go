@@ -1,6 +1,7 @@
 package main
 
 import (
+	_ "embed"
 	"fmt"
 	"os"
 	"os/exec"
@@ -62,8 +63,14 @@ func report(o options, results []result) string {
 	for _, r := range results {
 		fmt.Fprintf(&b, "\n## %s\n\n%s.\n%s", r.measure.name, r.measure.about, r.table())
 	}
+	b.WriteString(notes)
 	return b.String()
 }
+
+// notes are the profiles that were taken and what was changed because of them, written by hand.
+//
+//go:embed notes.md
+var notes string
 
 func kafkaVersion(script string) string {
 	out, err := exec.Command(script, "version").Output()

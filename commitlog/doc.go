@@ -30,6 +30,14 @@
 // The syncer, one goroutine of the [Dir], makes appended bytes durable and publishes durable ends: group commit. The keeper writes the
 // indexes and snapshots of sealed segments and the checkpoints.
 //
+// The owner of the log decides when it is compacted (Clean) and scrubbed (Scrub); both run beside the writer and readers. What they rewrite takes the place of
+// segments by compare-and-swap of the view, after a rename that a crash finishes or undoes.
+//
+// # Damage
+//
+// Batches that leave a file are checked before: a [CorruptionError] says that there is nothing sound at an offset, or that the disk does not give it back. The segment is
+// then one of Damaged until it is repaired from given bytes (Repair), found sound by a scrub, or dropped. Other batches of it are served.
+//
 // # Invariants
 //
 //  1. Offsets below Durable survive a power loss (durability fsync): the .log was synced, and before it the names in its directory and the

@@ -85,6 +85,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		all.add(&p.traffic)
 		state.add(p)
 	}
+	state[offlineDirs] = max(len(c.manager.cfg.Broker().LogDirs)-len(c.manager.cfg.Dirs), 0) // left out when the broker started
 	for _, d := range c.manager.cfg.Dirs {
 		if d.Failure() != nil {
 			state[offlineDirs]++
