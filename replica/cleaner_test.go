@@ -72,8 +72,10 @@ func TestTheCleanerCompactsTheDirtiestLogFirst(t *testing.T) {
 	m, p := compacting(t, smallCompacted)
 	fill(t, p[0], 20)
 	fill(t, p[1], 200)
-	if !m.cleaner.cleanDirtiest(time.Now()) || !m.cleaner.cleanDirtiest(time.Now()) {
-		t.Fatal("two logs are due")
+	for range 2 {
+		if !m.cleaner.cleanDirtiest(time.Now()) {
+			t.Fatal("two logs are due")
+		}
 	}
 	if m.cleaner.cleanDirtiest(time.Now()) {
 		t.Fatal("a third pass found something")
