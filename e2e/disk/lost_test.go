@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -187,17 +185,8 @@ func (s *scene) reportsLoss(t *testing.T) {
 	if !lost {
 		t.Fatal("nothing was only local: the scene tests nothing")
 	}
-	resp, err := http.Get("http://" + s.broker.HTTP + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
 	counted := false
-	for line := range strings.SplitSeq(string(text), "\n") {
+	for line := range strings.SplitSeq(s.broker.Metrics(t), "\n") {
 		name, value, _ := strings.Cut(line, " ")
 		counted = counted || strings.Contains(name, "lost") && !strings.HasPrefix(line, "#") && value != "0"
 	}

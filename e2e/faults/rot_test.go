@@ -7,8 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,7 +44,7 @@ func TestRottenSegments(t *testing.T) {
 	active := sealed[len(sealed)-1]
 	sealed = sealed[:len(sealed)-1]
 	testcluster.Eventually(t, wait, func() error {
-		if n := metric(t, b, "varve_tier_copy_segments_total"); n != float64(len(sealed)) {
+		if n := b.Metric(t, "varve_tier_copy_segments_total"); n != float64(len(sealed)) {
 			return fmt.Errorf("%v segments of %d are live", n, len(sealed))
 		}
 		return nil
@@ -68,7 +66,7 @@ func TestRottenSegments(t *testing.T) {
 		}
 		return nil
 	})
-	if n := metric(t, b, "varve_commitlog_repaired_segments_total"); n < float64(len(sealed)) {
+	if n := b.Metric(t, "varve_commitlog_repaired_segments_total"); n < float64(len(sealed)) {
 		t.Errorf("%v segments are counted as repaired", n)
 	}
 	if !strings.Contains(b.LogText(t), "a segment is damaged") {
@@ -137,29 +135,6 @@ func read(t *testing.T, addr string, from, to, missing int64) {
 	if lost := to - from - seen; lost > missing || missing > 0 && lost == 0 {
 		t.Errorf("%d of %d records are served, %d may be missing", seen, to-from, missing)
 	}
-}
-
-// metric reads a metric without labels, or the sum of those with.
-func metric(t *testing.T, b *testcluster.Broker, name string) (sum float64) {
-	t.Helper()
-	r, err := http.Get("http://" + b.HTTP + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	text, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		var v float64
-		if rest, ok := strings.CutPrefix(line, name); ok && (rest[0] == ' ' || rest[0] == '{') {
-			if _, err := fmt.Sscan(rest[strings.LastIndexByte(strings.TrimSpace(rest), ' ')+1:], &v); err == nil {
-				sum += v
-			}
-		}
-	}
-	return sum
 }
 
 // fetchOnce reads once from an offset of partition 0 of "t"; the error is the partition's.

@@ -8,9 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"hash/crc32"
-	"io"
-	"net/http"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -95,7 +92,7 @@ func TestTenMillionRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitCompaction(t, b)
-	t.Logf("compacted in %v: %.0f records were removed", time.Since(started).Round(time.Millisecond), metric(t, b, "varve_replica_cleaner_removed_records_total"))
+	t.Logf("compacted in %v: %.0f records were removed", time.Since(started).Round(time.Millisecond), b.Metric(t, "varve_replica_cleaner_removed_records_total"))
 	b.Kill(t)
 	b.Start(t)
 	compacted, lastNow := replay(t, b.Addr)
@@ -196,33 +193,10 @@ func replay(t *testing.T, addr string) (r replayed, last map[uint64]int64) {
 func awaitCompaction(t *testing.T, b *testcluster.Broker) {
 	t.Helper()
 	testcluster.Eventually(t, wait, func() error {
-		passes, dirty := metric(t, b, "varve_replica_cleaner_passes_total"), metric(t, b, "kafka_log_logcleanermanager_max_dirty_percent")
+		passes, dirty := b.Metric(t, "varve_replica_cleaner_passes_total"), b.Metric(t, "kafka_log_logcleanermanager_max_dirty_percent")
 		if passes < partitions || dirty > 0 {
 			return fmt.Errorf("%v passes, %v %% are dirty", passes, dirty)
 		}
 		return nil
 	})
-}
-
-func metric(t *testing.T, b *testcluster.Broker, name string) (v float64) {
-	t.Helper()
-	r, err := http.Get("http://" + b.HTTP + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	text, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, name+" "); ok {
-			if _, err := fmt.Sscan(rest, &v); err != nil {
-				t.Fatal(err)
-			}
-			return v
-		}
-	}
-	t.Fatalf("no metric %s", name)
-	return 0
 }
