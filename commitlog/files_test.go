@@ -90,3 +90,28 @@ func TestOpenFilesAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatAKilledProcessWroteIsMadeDurable: after an unclean shutdown records are only in the page cache, perhaps. They do not count as durable before the file system was told
+// to write them.
+func TestWhatAKilledProcessWroteIsMadeDurable(t *testing.T) {
+	l := onDisk(t, nil)
+	path := l.dir.path
+	if err := l.dir.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(path, cleanName)); err != nil {
+		t.Fatal(err)
+	}
+	var syncs atomic.Int32
+	d := openDir(t, path, DirOptions{NodeID: 1, FS: vfs.Hooked(func(op vfs.Op) error {
+		if op.Kind == vfs.SyncAll || op.Kind == vfs.Sync && strings.HasSuffix(op.Path, logSuffix) {
+			syncs.Add(1)
+		}
+		return nil
+	})})
+	again := openLog(t, d, "topic-0", smallSegments())
+	eventually(t, "durable records", func() bool { return again.Durable() == again.End() })
+	if again.End() == 0 || syncs.Load() == 0 {
+		t.Errorf("%d records count as durable, and nothing was synced", again.End())
+	}
+}

@@ -3,6 +3,7 @@ package tiering_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"varve/commitlog"
+	"varve/commitlog/record"
 	"varve/tiering"
 )
 
@@ -124,7 +126,8 @@ func TestARottenObjectRepairsNothing(t *testing.T) {
 	row := s.live()[0]
 	path, sound := s.rot(s.partition.Log().Segments()[0])
 	rotten := bytes.Clone(sound)
-	rotten[17]++ // a batch of another CRC, which its records do not have
+	rotten[len(rotten)-2] ^= 1 // a sound batch, but another one than was uploaded
+	binary.BigEndian.PutUint32(rotten[17:], crc32.Checksum(rotten[record.ChecksummedFrom:], crc32.MakeTable(crc32.Castagnoli)))
 	key := tiering.LogKey(&row)
 	if err := errors.Join(s.bucket.Delete(context.Background(), []string{key}),
 		s.bucket.Put(context.Background(), key, bytes.NewReader(rotten), tiering.PutOptions{Size: int64(len(rotten)), CRC32C: crc32.Checksum(rotten, crc32.MakeTable(crc32.Castagnoli))})); err != nil {
