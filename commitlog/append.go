@@ -180,6 +180,7 @@ func (l *Log) write(batches []byte, now time.Time) error {
 	}
 	s.modified.Store(now.UnixMilli())
 	s.publish(end, pos)
+	l.writeAhead(s, file)
 	l.dir.files.keep(l, s) // it has news that are not durable
 	if l.dir.durability == Async {
 		l.sync.mu.Lock()
@@ -242,6 +243,7 @@ func (l *Log) writeFailed(s *segment, size int64, err error) error {
 	file, openErr := s.acquire()
 	if openErr == nil {
 		openErr = file.Truncate(size)
+		s.w.ahead.reset(size, l.dir.ahead)
 		s.release()
 	}
 	if openErr != nil || !noSpace(err) {

@@ -92,16 +92,18 @@ func (r *crashRun) truncate(offset int64) {
 // TestPowerLossAtAnyOperation cuts the power after every file operation of a story with rolls, new leaders, truncations and a clean stop,
 // with the unsynced rest lost, kept, or torn by chance. Whatever was durable must be there, and the log must go on.
 func TestPowerLossAtAnyOperation(t *testing.T) {
-	t.Run("fdatasync", func(t *testing.T) { testPowerLoss(t, false) })
-	t.Run("syncfs", func(t *testing.T) { testPowerLoss(t, true) })
+	t.Run("fdatasync", func(t *testing.T) { testPowerLoss(t, false, aheadDefault) })
+	t.Run("syncfs", func(t *testing.T) { testPowerLoss(t, true, aheadDefault) })
+	t.Run("zeros ahead", func(t *testing.T) { testPowerLoss(t, false, aheadRule{bytes: 400}) })
 }
 
-func testPowerLoss(t *testing.T, syncWhole bool) {
+func testPowerLoss(t *testing.T, syncWhole bool, ahead aheadRule) {
 	root := t.TempDir()
 	r := &crashRun{t: t, j: vfs.NewJournal(root)}
 	cfg := DefaultConfig()
 	cfg.SegmentBytes, cfg.IndexIntervalBytes, cfg.ProducerIDExpiration = 1500, 200, 1<<62
 	d := openDir(t, root, DirOptions{ClusterID: "c", NodeID: 1, FS: r.j.FS()})
+	d.ahead = ahead
 	if syncWhole {
 		d.syncer.cost = syncCost{each: 1e9, from: 1}
 	}

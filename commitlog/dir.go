@@ -36,6 +36,7 @@ type Dir struct {
 	// As the checkpoints said when the directory was opened.
 	recoveryPoints, logStarts, compacted map[string]int64
 
+	ahead   aheadRule
 	syncer  *syncer
 	keeper  *keeper
 	tails   *tailCache
@@ -59,7 +60,7 @@ type Dir struct {
 
 // OpenDir opens or makes a log directory and takes its lock. A directory of another cluster or node is refused.
 func OpenDir(path string, o DirOptions) (*Dir, error) {
-	d := &Dir{path: path, fs: o.FS, durability: o.Durability, logger: o.Logger, failed: o.Failed}
+	d := &Dir{path: path, fs: o.FS, durability: o.Durability, logger: o.Logger, failed: o.Failed, ahead: aheadDefault}
 	if d.fs == nil {
 		d.fs = vfs.OS()
 	}
@@ -341,7 +342,12 @@ func closeLogs(logs []*Log) error {
 
 // finish makes the log durable and writes what a clean start needs: the indexes of the active segment and a producer snapshot at the end.
 func (l *Log) finish() error {
-	if l.unsettled() {
+	active := l.view.Load().active()
+	cut := active.w.ahead.until > active.size()
+	if err := l.cutAhead(active); err != nil {
+		return err
+	}
+	if cut || l.unsettled() {
 		end, generation, err := l.persist()
 		if err != nil {
 			return err
@@ -349,7 +355,6 @@ func (l *Log) finish() error {
 		l.setDurable(end, generation)
 	}
 	end := l.End()
-	active := l.view.Load().active()
 	if x := active.mem.Load(); x != nil { // else nothing was appended since a clean start
 		var snapshot []byte
 		if active.size() > 0 { // else the one at its base is the one at the end

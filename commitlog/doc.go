@@ -16,7 +16,7 @@
 //	DIR/topic-0/OFFSET.snapshot           producer state at an offset
 //	DIR/topic-0.UUID-delete, -stray       removed topics; directories of another topic with the name
 //
-// docs/format describes the bytes. The index of an active segment lives in memory; its files are written when the segment is sealed or the
+// docs/format describes the bytes. Behind the batches of an active segment there may be zeros, written ahead of what will be appended. The index of an active segment lives in memory; its files are written when the segment is sealed or the
 // log is closed.
 //
 // # Who does what

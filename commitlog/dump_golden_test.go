@@ -117,7 +117,11 @@ func TestDumpGolden(t *testing.T) {
 			}
 			first, _, _ := strings.Cut(rest, "\n")
 			t.Logf("Kafka's tool: %s\nours:         %s", strings.SplitN(why, "\n", 2)[0], first)
-			if problems == nil || !strings.HasPrefix(first, name+"-0/") {
+			if strings.Contains(first, "zero bytes, written ahead of the end, at the end of") { // Varve writes such files itself
+				if problems != nil || !strings.Contains(why, "Found record size 0") {
+					t.Errorf("%v, where Kafka's tool dies of %q", problems, why)
+				}
+			} else if problems == nil || !strings.HasPrefix(first, name+"-0/") {
 				t.Errorf("%v, and where Kafka's tool dies of %q we say %q", problems, why, first)
 			}
 			for _, path := range paths {

@@ -87,6 +87,8 @@ func (d *Dumper) log(ctx context.Context, f *dumpFile) {
 	switch {
 	case s.err != nil:
 		d.Problem(&CorruptionError{f.path, s.pos, -1, s.err.Error()})
+	case s.bad != "" && d.o.MaxBytes <= 0 && onlyZeros(f, s.pos, s.end):
+		d.printf("Found %d zero bytes, written ahead of the end, at the end of %s\n", s.end-s.pos, filepath.Base(f.path))
 	case s.bad != "":
 		d.Problem(&CorruptionError{f.path, s.pos, -1, s.bad})
 	case s.pos < s.end && d.o.MaxBytes <= 0 && !d.stopped(ctx):

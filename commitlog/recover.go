@@ -283,8 +283,10 @@ func (l *Log) recover(s *segment, state *producers, next int64) (sound, changed 
 	}
 	l.dir.metrics.recoveredBytes.Add(float64(pos))
 	if pos < size {
-		l.dir.logger.Warn("log cut behind its last valid batch", "path", s.path(logSuffix), "position", pos, "bytes", size-pos, "offset", end, "reason", scan.bad)
-		l.dir.metrics.cutBytes.Add(float64(size - pos))
+		if !onlyZeros(file, pos, size) {
+			l.dir.logger.Warn("log cut behind its last valid batch", "path", s.path(logSuffix), "position", pos, "bytes", size-pos, "offset", end, "reason", scan.bad)
+			l.dir.metrics.cutBytes.Add(float64(size - pos))
+		}
 		if err := file.Truncate(pos); err != nil {
 			return false, false, storageError("recovering", err)
 		}

@@ -75,6 +75,10 @@ func (l *Log) roll(base int64, now time.Time) error {
 		l.change(func(v *view) *view { return v.with(append(v.segments[:len(v.segments)-1:len(v.segments)-1], s)...) })
 		return old.drop()
 	}
+	if err := l.cutAhead(old); err != nil {
+		l.dir.fail(err)
+		return err
+	}
 	old.seal(x, base, l.producers.encode())
 	if base > old.end() { // what compaction left out: without the snapshot, recovery would take the gap for a loss
 		if err := l.finishSeal(old); err != nil {
@@ -125,6 +129,7 @@ func (l *Log) createSegment(base int64, now time.Time) (*segment, error) {
 func (l *Log) activate(s *segment, now time.Time) {
 	cfg := l.cfg.Load()
 	s.w.created = now
+	s.w.ahead.reset(s.size(), l.dir.ahead)
 	s.modified.CompareAndSwap(0, now.UnixMilli())
 	if j := min(cfg.SegmentJitter, cfg.SegmentAge); j > 0 {
 		s.w.jitter = rand.N(j)

@@ -42,6 +42,7 @@ type segment struct {
 	verified atomic.Int64                    // unix seconds of the last scrub, 0: none
 	kept     atomic.Bool                     // one reference to the file is openFiles'
 	used     atomic.Bool                     // it was written since the clock hand came by
+	syncs    atomic.Int32                    // how often it was made durable while active
 	tail     tail
 
 	// The writer's own.
@@ -52,6 +53,7 @@ type segment struct {
 		firstAppend    time.Time
 		created        time.Time
 		jitter         time.Duration
+		ahead          ahead
 	}
 
 	// sealing guards the files that are written when the segment is sealed.

@@ -221,6 +221,7 @@ func (l *Log) sample() (s syncSample) {
 	s.generation = l.sync.mu.generation
 	l.sync.mu.Unlock()
 	s.active = l.view.Load().active()
+	s.active.syncs.Add(1)
 	s.end = s.active.end() // first: a segment that is rolled after this is in rolled when it is taken below
 	if s.err = l.persistEpochs(); s.err != nil {
 		return s

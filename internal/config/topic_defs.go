@@ -51,7 +51,7 @@ func topicTable() []Def {
 		{Name: "min.cleanable.dirty.ratio", Type: Double, Default: "0.5", TopicOf: "log.cleaner.min.cleanable.ratio", Topic: true, Dynamic: true, Doc: "Share of uncompacted bytes from which a log is compacted.", Check: ratio("min.cleanable.dirty.ratio")},
 		topicNumber("min.compaction.lag.ms", Long, "log.cleaner.min.compaction.lag.ms", "0", 0, anyLong, "Shortest time that a record stays uncompacted, in ms."),
 		topicNumber("min.insync.replicas", Int, "min.insync.replicas", "1", 1, anyInt, "Replicas that must be in sync for acks=all."),
-		topicFlag("preallocate", "log.preallocate", "false", "Accepted for Kafka's sake: Varve does not preallocate."),
+		topicFlag("preallocate", "log.preallocate", "false", "Accepted for Kafka's sake: Varve writes ahead of the end of a log where that pays, up to 128 KiB."),
 		topicFlag("remote.log.copy.disable", "", "false", "Stop uploading new segments; what is in the bucket stays readable."),
 		topicFlag("remote.log.delete.on.disable", "", "false", "Delete the topic's objects when remote storage is switched off."),
 		topicFlag("remote.storage.enable", "", "false", "Keep the topic's history in the bucket. Without a setting of its own a topic is tiered when the broker has a bucket and the topic is not compacted."),
