@@ -49,6 +49,10 @@ type Partition struct {
 	PartitionEpoch int32
 	Replicas       []BrokerID
 	ISR            []BrokerID
+	ELR            []BrokerID // eligible leader replicas: not in the ISR, and have all that was committed (KIP-966)
+	LastKnownELR   []BrokerID // the last leader, when ISR and ELR have nobody who can lead
+	Adding         []BrokerID // members of Replicas that a reassignment adds
+	Removing       []BrokerID // members of Replicas that it removes when those that stay are in sync
 	Dirs           []DirID // Dirs[i] is where Replicas[i] keeps its log; uuid.Nil: not assigned yet
 	Recovery       Recovery
 	// LogStartOffset is the first offset that exists in either tier. It is raised here before anything is deleted.

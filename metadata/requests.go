@@ -48,6 +48,26 @@ const (
 	ElectUnclean   ElectionType = 1
 )
 
+// ISRChange is what a leader wants the in-sync set of its partition to become. The write is fenced by both epochs.
+type ISRChange struct {
+	TopicPartition
+	LeaderEpoch    int32
+	PartitionEpoch int32
+	ISR            []ISRMember
+}
+
+// ISRMember is a replica with the registration in which the leader saw it catch up; epoch -1: not known.
+type ISRMember struct {
+	ID    BrokerID
+	Epoch BrokerEpoch
+}
+
+// ISROutcome is the partition as it is now, or why nothing was changed (a *kerr.Error, wrapped).
+type ISROutcome struct {
+	Partition *Partition
+	Err       error
+}
+
 // CreatedTopic is the outcome of creating one topic: its id, or why it was not created (a *kerr.Error, wrapped).
 type CreatedTopic struct {
 	ID  TopicID

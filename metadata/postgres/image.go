@@ -144,18 +144,19 @@ func addPartitions(ctx context.Context, q querier, im *metadata.Image) error {
 // readPartitions calls f for each partition that clause (WHERE, ORDER BY, locking) selects.
 func readPartitions(ctx context.Context, q querier, clause string, args []any, f func(*metadata.Partition) error) error {
 	rows, err := q.Query(ctx, `SELECT topic_id, partition, leader, leader_epoch, partition_epoch, replicas, isr, dirs,
-		recovery, log_start_offset FROM partition `+clause, args...)
+		recovery, log_start_offset, elr, last_known_elr, adding, removing FROM partition `+clause, args...)
 	if err != nil {
 		return err
 	}
 	var p metadata.Partition
-	var replicas, isr []int32
+	var replicas, isr, elr, lastKnown, adding, removing []int32
 	fields := []any{&p.TopicID, &p.TopicPartition.Partition, &p.Leader, &p.LeaderEpoch, &p.PartitionEpoch, &replicas,
-		&isr, &p.Dirs, &p.Recovery, &p.LogStartOffset}
+		&isr, &p.Dirs, &p.Recovery, &p.LogStartOffset, &elr, &lastKnown, &adding, &removing}
 	_, err = pgx.ForEachRow(rows, fields, func() error {
 		row := p
 		row.Replicas, row.ISR = brokerIDs(replicas), brokerIDs(isr)
-		replicas, isr, p.Dirs = nil, nil, nil
+		row.ELR, row.LastKnownELR, row.Adding, row.Removing = brokerIDs(elr), brokerIDs(lastKnown), brokerIDs(adding), brokerIDs(removing)
+		replicas, isr, elr, lastKnown, adding, removing, p.Dirs = nil, nil, nil, nil, nil, nil, nil
 		return f(&row)
 	})
 	return err
@@ -175,9 +176,11 @@ func lockPartitions(ctx context.Context, tx pgx.Tx, where string, args ...any) (
 func savePartitions(ctx context.Context, tx pgx.Tx, changed []*metadata.Partition) error {
 	batch := &pgx.Batch{}
 	for _, p := range changed {
-		batch.Queue(`UPDATE partition SET leader = $3, leader_epoch = $4, partition_epoch = $5, isr = $6, dirs = $7, recovery = $8
+		batch.Queue(`UPDATE partition SET leader = $3, leader_epoch = $4, partition_epoch = $5, isr = $6, dirs = $7, recovery = $8,
+				replicas = $9, elr = $10, last_known_elr = $11, adding = $12, removing = $13
 			WHERE topic_id = $1 AND partition = $2`,
-			p.TopicID, p.TopicPartition.Partition, p.Leader, p.LeaderEpoch, p.PartitionEpoch, int32s(p.ISR), p.Dirs, p.Recovery)
+			p.TopicID, p.TopicPartition.Partition, p.Leader, p.LeaderEpoch, p.PartitionEpoch, int32s(p.ISR), p.Dirs, p.Recovery,
+			int32s(p.Replicas), int32s(p.ELR), int32s(p.LastKnownELR), int32s(p.Adding), int32s(p.Removing))
 	}
 	return tx.SendBatch(ctx, batch).Close()
 }
