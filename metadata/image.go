@@ -53,7 +53,7 @@ type Partition struct {
 	LastKnownELR   []BrokerID // the last leader, when ISR and ELR have nobody who can lead
 	Adding         []BrokerID // members of Replicas that a reassignment adds
 	Removing       []BrokerID // members of Replicas that it removes when those that stay are in sync
-	Dirs           []DirID // Dirs[i] is where Replicas[i] keeps its log; uuid.Nil: not assigned yet
+	Dirs           []DirID    // Dirs[i] is where Replicas[i] keeps its log; uuid.Nil: not assigned yet
 	Recovery       Recovery
 	// LogStartOffset is the first offset that exists in either tier. It is raised here before anything is deleted.
 	LogStartOffset int64
