@@ -101,8 +101,9 @@ func runBroker(ctx context.Context, cfg *config.Broker, log *slog.Logger, reg pr
 // open connects to Postgres and opens the log directories.
 func (b *broker) open(ctx context.Context) error {
 	unclean := func(overrides map[string]string) bool { return b.current().Topic(overrides).UncleanLeaderElection }
+	minISR := func(overrides map[string]string) int { return int(b.current().Topic(overrides).MinInsyncReplicas) }
 	var err error
-	b.store, err = postgres.Open(ctx, postgres.Config{URL: b.cfg.MetadataURL, Logger: b.log, Unclean: unclean})
+	b.store, err = postgres.Open(ctx, postgres.Config{URL: b.cfg.MetadataURL, Logger: b.log, Unclean: unclean, MinISR: minISR})
 	if err != nil {
 		return fmt.Errorf("varve.metadata.url: %w", err)
 	}

@@ -31,6 +31,8 @@ func openURL(t *testing.T, url string) *postgres.Store {
 	return s
 }
 
+type ids = []metadata.BrokerID
+
 // broker is a registered broker of a test.
 type broker struct {
 	metadata.Registration

@@ -47,6 +47,9 @@ type Config struct {
 	// (unclean.leader.election.enable), given this broker's defaults. nil: what the overrides or the cluster's dynamic
 	// default say, else not.
 	Unclean func(topicOverrides map[string]string) bool
+	// MinISR is min.insync.replicas of a topic with these overrides (only that one is given), given this broker's
+	// defaults. nil: what the overrides say, else 1.
+	MinISR func(topicOverrides map[string]string) int
 }
 
 // Open connects. It does not migrate (see Migrate). When Postgres cannot be reached it fails at once.
@@ -56,6 +59,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if cfg.MaxConns == 0 {
 		cfg.MaxConns = defaultMaxConns
+	}
+	if cfg.MinISR == nil {
+		cfg.MinISR = minISROverride
 	}
 	s := &Store{cfg: cfg}
 	var err error
