@@ -91,21 +91,49 @@ func ineligible(m ISRMember, b *Broker) string {
 
 // setISR makes isr the in-sync set of p and keeps the eligible leader replicas right (kafka-rules 3.7). An in-sync set
 // that is large enough knows all that is committed, and makes the others worthless. Below that nothing more is
-// committed, so those that leave it still have everything, except the replicas in lost, which lost a part of their log.
-// LastKnownELR is left alone unless it is cleared.
-func setISR(p *Partition, isr []BrokerID, minISR int, lost ...BrokerID) {
-	if len(isr) >= min(minISR, len(p.Replicas)) {
+// committed, so those that leave it still have everything.
+func setISR(p *Partition, isr []BrokerID, minISR int) {
+	if len(isr) >= enough(p, minISR) {
 		p.ISR, p.ELR, p.LastKnownELR = isr, nil, nil
 		return
 	}
 	var elr []BrokerID
 	for _, id := range p.Replicas {
-		was := slices.Contains(p.ISR, id) || slices.Contains(p.ELR, id)
-		if was && !slices.Contains(isr, id) && !slices.Contains(lost, id) {
+		had := slices.Contains(p.ISR, id) || slices.Contains(p.ELR, id)
+		if had && !slices.Contains(isr, id) {
 			elr = append(elr, id)
 		}
 	}
 	p.ISR, p.ELR = isr, elr
+}
+
+// enough is the size of the in-sync set below which nothing is committed.
+func enough(p *Partition, minISR int) int { return min(minISR, len(p.Replicas)) }
+
+// WithoutELR returns p with nobody eligible beside the ISR: what min.insync.replicas was when they became so no longer
+// holds. The result is p itself when there is none.
+func WithoutELR(p *Partition) *Partition {
+	if len(p.ELR) == 0 && len(p.LastKnownELR) == 0 {
+		return p
+	}
+	next := *p
+	next.ELR, next.LastKnownELR = nil, nil
+	next.PartitionEpoch++
+	return &next
+}
+
+// WithDir returns p with broker id's replica in directory dir. When the one where it was is gone, so is its log: it is
+// no longer eligible. id must have a replica of p.
+func WithDir(p *Partition, id BrokerID, dir DirID, lost bool) *Partition {
+	next := *p
+	i := slices.Index(p.Replicas, id)
+	next.Dirs = slices.Clone(p.Dirs)
+	next.Dirs[i] = dir
+	if lost {
+		next.ELR = without(p.ELR, id)
+	}
+	next.PartitionEpoch++
+	return &next
 }
 
 // sameMembers compares sets without duplicates.

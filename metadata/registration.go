@@ -13,6 +13,7 @@ type Registered struct {
 	Broker
 	Incarnation uuid.UUID
 	LeaseLive   bool // it has been heard of within its session
+	Clean       bool // its last act was to take its leave: it holds all that it ever acknowledged
 }
 
 // RegistrationKind is what a registration means for the cluster.

@@ -20,7 +20,8 @@ const registrationLock = 0x76617276_0001
 
 // Register makes a broker known, see metadata.CheckRegistration for when it is refused. A new process gets a new
 // epoch, is fenced until its first heartbeat that has applied that epoch, and leads nothing: in the same transaction
-// its partitions get other leaders, or none, and its coordinator shards lose their owner.
+// its partitions get other leaders, or none, and its coordinator shards lose their owner. If the process before it did
+// not take its leave (Unregister), it is in sync and eligible only where nobody else can lead, until it has caught up.
 func (s *Store) Register(ctx context.Context, r metadata.Registration) (metadata.BrokerEpoch, error) {
 	var epoch metadata.BrokerEpoch
 	err := s.update(ctx, brokerOp("register broker"), func(ctx context.Context, tx pgx.Tx) error {
@@ -45,7 +46,14 @@ func (s *Store) Register(ctx context.Context, r metadata.Registration) (metadata
 			next.Epoch, next.Fenced, next.InShutdown = old.Epoch, old.Fenced, old.InShutdown
 		}
 		brokers[r.ID] = next
-		if err := takeAway(ctx, tx, r.ID, brokers, kind == metadata.Replace); err != nil {
+		unclean := kind == metadata.Replace && old != nil && !old.Clean
+		if err := s.takeAway(ctx, tx, r.ID, brokers, unclean); err != nil {
+			return err
+		}
+		if kind == metadata.Replace {
+			err = takeShards(ctx, tx, r.ID)
+		}
+		if err != nil {
 			return err
 		}
 		// The epoch is the version of this transaction, so the row is written after meta_version is locked. That
@@ -69,8 +77,9 @@ func readRegistered(ctx context.Context, tx pgx.Tx, b *metadata.Broker) (*metada
 		return nil, nil
 	}
 	r := &metadata.Registered{Broker: *b}
-	err := tx.QueryRow(ctx, `SELECT incarnation, coalesce(l.expires_at > clock_timestamp(), false)
-		FROM broker b LEFT JOIN broker_lease l USING (broker_id) WHERE b.broker_id = $1`, b.ID).Scan(&r.Incarnation, &r.LeaseLive)
+	err := tx.QueryRow(ctx, `SELECT incarnation, coalesce(l.expires_at > clock_timestamp(), false),
+			b.fenced AND b.in_shutdown AND coalesce(l.expires_at = '-infinity', false)
+		FROM broker b LEFT JOIN broker_lease l USING (broker_id) WHERE b.broker_id = $1`, b.ID).Scan(&r.Incarnation, &r.LeaseLive, &r.Clean)
 	return r, err
 }
 
@@ -90,23 +99,32 @@ func saveRegistration(ctx context.Context, tx pgx.Tx, b *metadata.Broker, r meta
 	return err
 }
 
-// takeAway moves leadership away from broker id, where brokers (locked) say that it cannot lead, and with shards also
-// the coordinator shards that it owns.
-func takeAway(ctx context.Context, tx pgx.Tx, id metadata.BrokerID, brokers map[metadata.BrokerID]*metadata.Broker, shards bool) error {
+// takeAway moves leadership and in-sync membership away from broker id, where brokers (locked) say that it cannot have
+// them. unclean: it is a new process, and the one before it did not take its leave.
+func (s *Store) takeAway(ctx context.Context, tx pgx.Tx, id metadata.BrokerID, brokers map[metadata.BrokerID]*metadata.Broker, unclean bool) error {
 	partitions, err := lockPartitions(ctx, tx, `WHERE replicas @> ARRAY[$1::int]`, id)
+	if err != nil {
+		return err
+	}
+	minISR, err := s.minISR(ctx, tx, partitions)
 	if err != nil {
 		return err
 	}
 	var changed []*metadata.Partition
 	for _, p := range partitions {
-		if next := metadata.WithoutBroker(p, id, brokers); next != p && lost(p, id, brokers) {
+		if !lost(p, id, brokers) {
+			continue
+		}
+		if next := metadata.WithoutBroker(p, id, brokers, minISR(p.TopicID), unclean); next != p {
 			changed = append(changed, next)
 		}
 	}
-	if err := savePartitions(ctx, tx, changed); err != nil || !shards {
-		return err
-	}
-	_, err = tx.Exec(ctx, `UPDATE coordinator_shard SET owner = -1, epoch = epoch + 1 WHERE owner = $1`, id)
+	return savePartitions(ctx, tx, changed)
+}
+
+// takeShards takes the coordinator shards that broker id owns away from it.
+func takeShards(ctx context.Context, tx pgx.Tx, id metadata.BrokerID) error {
+	_, err := tx.Exec(ctx, `UPDATE coordinator_shard SET owner = -1, epoch = epoch + 1 WHERE owner = $1`, id)
 	return err
 }
 
@@ -165,8 +183,9 @@ func staleIfNone(err error, id metadata.BrokerID, epoch metadata.BrokerEpoch) er
 }
 
 // Unregister is the end of a controlled shutdown: the broker is fenced at once, leaves the ISRs that have another
-// member, gives up its leaderships and coordinator shards, and ceases to be the controller. Its registration stays, so that its
-// partitions wait for it. STALE_BROKER_EPOCH when another process has taken over.
+// member, gives up its leaderships and coordinator shards, and ceases to be the controller. Its registration stays, so
+// that its partitions wait for it, with the mark of a clean end: a session that ended at '-infinity'.
+// STALE_BROKER_EPOCH when another process has taken over.
 func (s *Store) Unregister(ctx context.Context, id metadata.BrokerID, epoch metadata.BrokerEpoch) error {
 	return s.change(ctx, brokerOp("unregister broker"), func(ctx context.Context, tx pgx.Tx) (bool, error) {
 		if err := releaseController(ctx, tx, id); err != nil {
@@ -184,9 +203,12 @@ func (s *Store) Unregister(ctx context.Context, id metadata.BrokerID, epoch meta
 		if _, err := tx.Exec(ctx, `UPDATE broker SET fenced = true, in_shutdown = true WHERE broker_id = $1`, id); err != nil {
 			return false, err
 		}
-		if _, err := tx.Exec(ctx, `UPDATE broker_lease SET expires_at = clock_timestamp() WHERE broker_id = $1`, id); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE broker_lease SET expires_at = '-infinity' WHERE broker_id = $1`, id); err != nil {
 			return false, err
 		}
-		return true, takeAway(ctx, tx, id, brokers, true)
+		if err := s.takeAway(ctx, tx, id, brokers, false); err != nil {
+			return false, err
+		}
+		return true, takeShards(ctx, tx, id)
 	})
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -31,6 +32,9 @@ func (s *Store) AlterConfigs(ctx context.Context, res metadata.ConfigResource, e
 			if err := table.apply(ctx, tx, e); err != nil {
 				return false, err
 			}
+		}
+		if replaceAll || slices.ContainsFunc(edits, func(e metadata.ConfigEdit) bool { return e.Name == minISRSetting }) {
+			return true, clearELR(ctx, tx, table)
 		}
 		return true, nil
 	})

@@ -45,14 +45,11 @@ func (s *Store) AssignDir(ctx context.Context, tp metadata.TopicPartition, self 
 		if old == dir {
 			return false, nil
 		}
-		if old != uuid.Nil && !slices.Contains(registered, old) && slices.Contains(p.ISR, self) {
+		lost := old != uuid.Nil && !slices.Contains(registered, old)
+		if lost && slices.Contains(p.ISR, self) {
 			return false, fmt.Errorf("%w: broker %d lost directory %s with its in-sync replica of %s", kerr.KafkaStorageError, self, old, tp)
 		}
-		next := *p
-		next.Dirs = slices.Clone(p.Dirs)
-		next.Dirs[i] = dir
-		next.PartitionEpoch++
-		return true, savePartitions(ctx, tx, []*metadata.Partition{&next})
+		return true, savePartitions(ctx, tx, []*metadata.Partition{metadata.WithDir(p, self, dir, lost)})
 	})
 }
 
@@ -74,11 +71,11 @@ func (s *Store) LogLost(ctx context.Context, tp metadata.TopicPartition, self me
 		if i < 0 || p.Dirs[i] == uuid.Nil || !metadata.Electable(p, i, brokers) {
 			return false, nil // known already
 		}
-		next := *p
-		next.Dirs = slices.Clone(p.Dirs)
-		next.Dirs[i] = uuid.New()
-		next.PartitionEpoch++
-		elected := metadata.Elect(&next, brokers, metadata.KeepLeader, false)
-		return true, savePartitions(ctx, tx, []*metadata.Partition{elected})
+		minISR, err := s.minISR(ctx, tx, locked)
+		if err != nil {
+			return false, err
+		}
+		next := metadata.WithoutBroker(metadata.WithDir(p, self, uuid.New(), true), self, brokers, minISR(tp.TopicID), true)
+		return true, savePartitions(ctx, tx, []*metadata.Partition{next})
 	})
 }

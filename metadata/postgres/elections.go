@@ -26,6 +26,10 @@ func (s *Store) ElectLeaders(ctx context.Context, kind metadata.ElectionType, tp
 		if err != nil {
 			return false, err
 		}
+		minISR, err := s.minISR(ctx, tx, locked)
+		if err != nil {
+			return false, err
+		}
 		byKey := map[metadata.TopicPartition]*metadata.Partition{}
 		keys := tps
 		for _, p := range locked {
@@ -37,7 +41,7 @@ func (s *Store) ElectLeaders(ctx context.Context, kind metadata.ElectionType, tp
 		out = make([]error, len(keys))
 		var changed []*metadata.Partition
 		for i, tp := range keys {
-			next, err := electOnRequest(byKey[tp], kind, brokers)
+			next, err := electOnRequest(byKey[tp], kind, brokers, minISR(tp.TopicID))
 			if out[i] = err; err == nil {
 				changed = append(changed, next)
 				byKey[tp] = next // the same partition asked for twice
@@ -60,7 +64,7 @@ func lockSome(ctx context.Context, tx pgx.Tx, tps []metadata.TopicPartition) ([]
 }
 
 // electOnRequest applies one item of ElectLeaders. p nil: there is no such partition.
-func electOnRequest(p *metadata.Partition, kind metadata.ElectionType, brokers map[metadata.BrokerID]*metadata.Broker) (*metadata.Partition, error) {
+func electOnRequest(p *metadata.Partition, kind metadata.ElectionType, brokers map[metadata.BrokerID]*metadata.Broker, minISR int) (*metadata.Partition, error) {
 	if p == nil {
 		return nil, kerr.UnknownTopicOrPartition
 	}
@@ -69,7 +73,7 @@ func electOnRequest(p *metadata.Partition, kind metadata.ElectionType, brokers m
 		if p.Leader == p.Replicas[0] {
 			return nil, kerr.ElectionNotNeeded
 		}
-		next := metadata.Elect(p, brokers, metadata.PreferFirst, false)
+		next := metadata.Elect(p, brokers, metadata.PreferFirst, false, minISR)
 		if next.Leader != p.Replicas[0] {
 			return nil, fmt.Errorf("%w: broker %d", kerr.PreferredLeaderNotAvailable, p.Replicas[0])
 		}
@@ -78,7 +82,7 @@ func electOnRequest(p *metadata.Partition, kind metadata.ElectionType, brokers m
 		if p.Leader != metadata.NoBroker {
 			return nil, kerr.ElectionNotNeeded
 		}
-		next := metadata.Elect(p, brokers, metadata.KeepLeader, true)
+		next := metadata.Elect(p, brokers, metadata.KeepLeader, true, minISR)
 		if next.Leader == metadata.NoBroker {
 			return nil, fmt.Errorf("%w: none of brokers %v is live", kerr.EligibleLeadersNotAvailable, p.Replicas)
 		}

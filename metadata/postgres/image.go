@@ -172,19 +172,6 @@ func lockPartitions(ctx context.Context, tx pgx.Tx, where string, args ...any) (
 	return out, err
 }
 
-// savePartitions writes what elections change of partitions that are locked already.
-func savePartitions(ctx context.Context, tx pgx.Tx, changed []*metadata.Partition) error {
-	batch := &pgx.Batch{}
-	for _, p := range changed {
-		batch.Queue(`UPDATE partition SET leader = $3, leader_epoch = $4, partition_epoch = $5, isr = $6, dirs = $7, recovery = $8,
-				replicas = $9, elr = $10, last_known_elr = $11, adding = $12, removing = $13
-			WHERE topic_id = $1 AND partition = $2`,
-			p.TopicID, p.TopicPartition.Partition, p.Leader, p.LeaderEpoch, p.PartitionEpoch, int32s(p.ISR), p.Dirs, p.Recovery,
-			int32s(p.Replicas), int32s(p.ELR), int32s(p.LastKnownELR), int32s(p.Adding), int32s(p.Removing))
-	}
-	return tx.SendBatch(ctx, batch).Close()
-}
-
 func readShards(ctx context.Context, q querier) ([]metadata.Shard, error) {
 	rows, err := q.Query(ctx, `SELECT owner, epoch FROM coordinator_shard WHERE kind = 'group' ORDER BY shard`)
 	if err != nil {

@@ -101,3 +101,19 @@ func minISROverride(overrides map[string]string) int {
 	}
 	return n
 }
+
+// clearELR forgets who was eligible by another min.insync.replicas: in the topic that configs belongs to, or everywhere.
+func clearELR(ctx context.Context, tx pgx.Tx, configs configTable) error {
+	where, args := `WHERE elr <> '{}' OR last_known_elr <> '{}'`, []any(nil)
+	if configs.table == "topic_config" {
+		where, args = `WHERE topic_id = $1 AND (elr <> '{}' OR last_known_elr <> '{}')`, []any{configs.key}
+	}
+	locked, err := lockPartitions(ctx, tx, where, args...)
+	if err != nil {
+		return err
+	}
+	for i, p := range locked {
+		locked[i] = metadata.WithoutELR(p)
+	}
+	return savePartitions(ctx, tx, locked)
+}
