@@ -76,6 +76,9 @@ func (l *Log) Producers() []ProducerInfo { return l.producers.info() }
 // Epochs returns a copy of the leader epoch history, ascending.
 func (l *Log) Epochs() []EpochEntry { return l.epochs.all() }
 
+// LastEpoch returns the newest leader epoch that the log knows, -1: none.
+func (l *Log) LastEpoch() int32 { return l.epochs.latest() }
+
 // EpochAt returns the leader epoch of offset, -1 when unknown.
 func (l *Log) EpochAt(offset int64) int32 { return l.epochs.at(offset) }
 

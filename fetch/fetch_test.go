@@ -150,12 +150,12 @@ func TestListOffsets(t *testing.T) {
 		EarliestLocal: {Timestamp: -1, Offset: 0, LeaderEpoch: 3}, MaxTimestamp: {Timestamp: 1002, Offset: 2, LeaderEpoch: 3},
 		LatestTiered: none, EarliestPendingUpload: none, 1001: {Timestamp: 1001, Offset: 1, LeaderEpoch: 3}, 5000: none,
 	} {
-		got, err := f.ListOffset(t.Context(), p[0].Key(), -1, ts, false)
+		got, err := f.ListOffset(t.Context(), p[0].Key(), -1, ts, ReadUncommitted)
 		if err != nil || got != want {
 			t.Errorf("timestamp %d: %+v, %v, want %+v", ts, got, err, want)
 		}
 	}
-	if _, err := f.ListOffset(t.Context(), p[0].Key(), -3, Latest, false); !errors.Is(err, kerr.FencedLeaderEpoch) {
+	if _, err := f.ListOffset(t.Context(), p[0].Key(), -3, Latest, ReadUncommitted); !errors.Is(err, kerr.FencedLeaderEpoch) {
 		t.Error(err)
 	}
 }

@@ -20,12 +20,22 @@ const (
 	EarliestPendingUpload = -6 // KIP-1023
 )
 
+// Isolation is how far a reader may see.
+type Isolation int8
+
+// ReadUncommitted sees what is below the high watermark, ReadCommitted below the last stable offset, LogEnd (another broker) everything.
+const (
+	ReadUncommitted Isolation = iota
+	ReadCommitted
+	LogEnd
+)
+
 // none is the answer when there is no such offset.
 var none = commitlog.TimestampOffset{Timestamp: -1, Offset: -1, LeaderEpoch: -1}
 
 // ListOffset answers one partition of ListOffsets. FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NOT_LEADER_OR_FOLLOWER and the like are
 // errors; "there is none" is offset -1. ctx bounds look-ups in the bucket.
-func (f *Fetcher) ListOffset(ctx context.Context, tp metadata.TopicPartition, leaderEpoch int32, timestamp int64, readCommitted bool) (commitlog.TimestampOffset, error) {
+func (f *Fetcher) ListOffset(ctx context.Context, tp metadata.TopicPartition, leaderEpoch int32, timestamp int64, isolation Isolation) (commitlog.TimestampOffset, error) {
 	p, err := f.partitions.Partition(tp)
 	if err != nil {
 		return none, err
@@ -38,8 +48,14 @@ func (f *Fetcher) ListOffset(ctx context.Context, tp metadata.TopicPartition, le
 	}
 	o := p.Offsets()
 	limit := o.HighWatermark
-	if readCommitted {
+	switch isolation {
+	case ReadCommitted:
 		limit = o.LastStable
+	case LogEnd:
+		limit = p.Log().End()
+	}
+	if timestamp < 0 && timestamp != Earliest && timestamp != EarliestLocal && isolation != LogEnd && !p.Caught() {
+		return none, kerr.OffsetNotAvailable
 	}
 	switch timestamp {
 	case Latest:

@@ -30,9 +30,11 @@ type Restorer interface {
 	// Restored returns where the live segments of tp end and the producer snapshot and leader epochs at that point.
 	// end is 0 with no error when nothing is live.
 	Restored(ctx context.Context, tp metadata.TopicPartition) (end int64, epochs []commitlog.EpochEntry, producerSnapshot []byte, err error)
+	// StateAt returns the leader epochs and the producer snapshot at offset, where a live segment ends.
+	StateAt(ctx context.Context, tp metadata.TopicPartition, offset int64) (epochs []commitlog.EpochEntry, producerSnapshot []byte, err error)
 }
 
-// Config of a Manager.
+// Config of a Manager. Dialer, ISR and Epoch are needed as soon as a partition has a second replica.
 type Config struct {
 	Self   metadata.BrokerID
 	Dirs   []*commitlog.Dir
@@ -40,7 +42,11 @@ type Config struct {
 	// Topic resolves a topic's overrides; nil: Broker().Topic.
 	Topic      func(overrides map[string]string) *config.Topic
 	Store      Store
-	Restorer   Restorer // nil without a bucket
+	ISR        ISRStore
+	Dialer     Dialer
+	Epoch      func() metadata.BrokerEpoch // of this broker's registration
+	Suspect    func(metadata.BrokerID)     // told of brokers whose connections were refused or broke; may be nil, must not block
+	Restorer   Restorer                    // nil without a bucket
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -64,6 +70,11 @@ type Manager struct {
 	running sync.WaitGroup
 	opening chan struct{} // one slot per log that is being opened
 
+	isr      *isrWriter
+	fetchers struct {
+		sync.Mutex
+		byID map[fetcherID]*fetcher
+	}
 	cleaner  *cleaner
 	dropping map[string]chan struct{} // by directory name, closed when the old log is gone; Apply's own
 }
@@ -84,6 +95,9 @@ func NewManager(cfg Config) *Manager {
 	if cfg.Registerer != nil {
 		cfg.Registerer.MustRegister(newCollector(m))
 	}
+	m.fetchers.byID = map[fetcherID]*fetcher{}
+	m.isr = newISRWriter(m)
+	m.running.Go(m.isr.run)
 	m.cleaner = newCleaner(m)
 	m.running.Go(m.cleaner.run)
 	m.running.Go(scrubber{m}.run)
@@ -120,7 +134,7 @@ func (m *Manager) Apply(im *metadata.Image) {
 	m.image.Store(im)
 	for key, p := range old {
 		if next[key] == nil {
-			m.startDrop(p, im.Topics[key.TopicID] == nil)
+			m.startDrop(p)
 		}
 	}
 	for _, p := range changed {
@@ -135,7 +149,7 @@ func (m *Manager) Apply(im *metadata.Image) {
 }
 
 // startDrop ends p behind Apply. Whoever opens a log of the same name waits for it.
-func (m *Manager) startDrop(p *Partition, deleted bool) {
+func (m *Manager) startDrop(p *Partition) {
 	for name, done := range m.dropping {
 		select {
 		case <-done:
@@ -148,13 +162,13 @@ func (m *Manager) startDrop(p *Partition, deleted bool) {
 	m.dropping[p.name()] = done
 	m.running.Go(func() {
 		defer close(done)
-		m.drop(p, deleted)
+		m.drop(p)
 	})
 }
 
 func (m *Manager) newPartition(topic string, key metadata.TopicPartition) *Partition {
 	p := &Partition{key: key, topic: topic, manager: m, rebuilt: -1}
-	p.role.Store(&role{epoch: -1})
+	p.role.Store(&role{epoch: -1, leader: metadata.NoBroker})
 	return p
 }
 

@@ -23,7 +23,8 @@ type Partition struct {
 	want    atomic.Pointer[wanted]
 	work    sync.Mutex // held by the goroutine that brings the partition to what is wanted
 	dir     *commitlog.Dir
-	rebuilt int32 // leader epoch in which the log was rebuilt from the bucket, -1: none; guarded by work
+	rebuilt int32    // leader epoch in which the log was rebuilt from the bucket, -1: none; guarded by work
+	fetcher *fetcher // whose the partition is, nil: nobody's; guarded by work
 
 	log     atomic.Pointer[commitlog.Log] // nil until it is open
 	cfg     atomic.Pointer[config.Topic]
@@ -32,8 +33,15 @@ type Partition struct {
 	hw      atomic.Int64
 	removed atomic.Bool
 	traffic Traffic
+	watch   watchers
 
 	mu sync.Mutex
+
+	// The leader's view of its followers. The mutex is a leaf; nothing is called under it.
+	isr struct {
+		sync.Mutex
+		*inSync // nil unless leading
+	}
 }
 
 // wanted is what the image says of a partition.
@@ -44,11 +52,11 @@ type wanted struct {
 
 // role is the immutable leadership of a partition. It is replaced under the partition's mutex.
 type role struct {
-	leading  bool
-	epoch    int32
-	alone    bool // this broker is the only in-sync replica
-	isr      int
-	replicas int
+	leading    bool
+	epoch      int32
+	leader     metadata.BrokerID // whom a follower follows, NoBroker: nobody
+	alone      bool              // leading, and no other replica exists: the high watermark follows the own disk
+	epochStart int64             // leading: log end when the epoch began
 }
 
 // Key returns the partition's identity.
@@ -87,6 +95,10 @@ func (p *Partition) CheckLeader(currentLeaderEpoch int32) error {
 	return nil
 }
 
+// Caught reports whether the high watermark of a new leader has reached the beginning of its leader epoch. Until then it may lie below what its
+// predecessor told clients (KIP-207).
+func (p *Partition) Caught() bool { return p.hw.Load() >= p.role.Load().epochStart }
+
 // Offsets is one consistent-enough sample of the partition's offsets: LogStart <= LastStable <= HighWatermark <= End.
 type Offsets struct {
 	LogStart, LocalStart, LastStable, HighWatermark, End int64
@@ -114,10 +126,14 @@ func (p *Partition) Append(b record.Batch, acks int16, now time.Time) (commitlog
 	if !r.leading {
 		return commitlog.Appended{}, kerr.NotLeaderForPartition
 	}
-	if need := min(int(p.cfg.Load().MinInsyncReplicas), r.replicas); acks == -1 && r.isr < need {
-		return commitlog.Appended{}, fmt.Errorf("%w: %s-%d has %d in-sync replicas of %d", kerr.NotEnoughReplicas, p.topic, p.key.Partition, r.isr, need)
+	if need, have := p.minISR(); acks == -1 && have < need {
+		return commitlog.Appended{}, fmt.Errorf("%w: %s-%d has %d in-sync replicas of %d", kerr.NotEnoughReplicas, p.topic, p.key.Partition, have, need)
 	}
-	return p.log.Load().Append(b, r.epoch, now)
+	done, err := p.log.Load().Append(b, r.epoch, now)
+	if err == nil && !r.alone {
+		p.grown(now)
+	}
+	return done, err
 }
 
 // Acked reports whether everything below end is acknowledged for acks (1: durable here, -1: below the high watermark), or why it never will be.
@@ -161,54 +177,22 @@ func (p *Partition) RollIfDue(now time.Time, maxAge time.Duration) error {
 	return err
 }
 
-// durable is the log's callback, on the syncer's goroutine.
-func (p *Partition) durable(end int64) {
-	if r := p.role.Load(); r.leading && r.alone {
-		p.advance(end)
-	}
-	p.manager.waiters.Touch(p.key)
-}
-
 // advance raises the high watermark to end; it never falls here.
-func (p *Partition) advance(end int64) {
+func (p *Partition) advance(end int64) (raised bool) {
 	for {
 		old := p.hw.Load()
-		if end <= old || p.hw.CompareAndSwap(old, end) {
-			return
+		if end <= old {
+			return false
+		}
+		if p.hw.CompareAndSwap(old, end) {
+			return true
 		}
 	}
-}
-
-// lead takes up leadership in s.LeaderEpoch.
-func (p *Partition) lead(s *metadata.Partition) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.removed.Load() {
-		return nil
-	}
-	l := p.log.Load()
-	if err := l.BecomeLeader(s.LeaderEpoch); err != nil {
-		return err
-	}
-	r := &role{leading: true, epoch: s.LeaderEpoch, isr: len(s.ISR), replicas: len(s.Replicas)}
-	r.alone = len(s.ISR) == 1 && s.ISR[0] == p.manager.cfg.Self
-	p.role.Store(r)
-	if r.alone {
-		p.advance(l.Durable()) // after the role: the callback may have looked at the old one
-	}
-	return nil
-}
-
-// resign stops leading.
-func (p *Partition) resign(epoch int32) {
-	p.mu.Lock()
-	p.role.Store(&role{epoch: epoch})
-	p.mu.Unlock()
 }
 
 // fail takes the partition out of service; err is what clients get.
 func (p *Partition) fail(err error) {
 	p.failed.CompareAndSwap(nil, &err)
-	p.resign(p.LeaderEpoch())
+	p.resign(p.LeaderEpoch(), metadata.NoBroker)
 	p.manager.waiters.Touch(p.key)
 }

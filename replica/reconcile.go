@@ -38,19 +38,24 @@ func (m *Manager) reconcile(p *Partition) {
 		}
 		return
 	}
-	if s.Leader != m.cfg.Self {
-		p.resign(s.LeaderEpoch)
-		return
+	if r := p.role.Load(); s.Leader != m.cfg.Self && (r.leading || r.epoch != s.LeaderEpoch || r.leader != s.Leader) {
+		m.unfollow(p)
+		p.resign(s.LeaderEpoch, s.Leader)
 	}
 	if s.Dirs[slices.Index(s.Replicas, m.cfg.Self)] != p.dir.ID() && !m.retry(p, "recording the log directory", func() error {
 		return m.cfg.Store.AssignDir(m.ctx, p.key, m.cfg.Self, p.dir.ID())
 	}) {
 		return
 	}
+	if s.Leader != m.cfg.Self {
+		m.follow(p, s)
+		return
+	}
+	m.unfollow(p)
 	if s.Recovery == metadata.Recovering && p.rebuilt != s.LeaderEpoch && !m.rebuild(p, s) {
 		return
 	}
-	if err := p.lead(s); err != nil {
+	if err := p.lead(s, time.Now()); err != nil {
 		p.fail(err)
 	}
 }
@@ -95,13 +100,14 @@ func (m *Manager) has(dir metadata.DirID) bool {
 }
 
 // place finds the directory of a partition: the one that has the log, or for a new one that with the fewest logs. A log that Postgres knows
-// to be here and is not is lost.
+// to be here and is not is lost, if it counts: a replica that is not in sync is begun anew, and a log found elsewhere is as good a beginning.
 func (m *Manager) place(name string, s *metadata.Partition) (*commitlog.Dir, error) {
 	assigned := s.Dirs[slices.Index(s.Replicas, m.cfg.Self)]
+	counts := assigned != uuid.Nil && s.Recovery != metadata.Recovering && (slices.Contains(s.ISR, m.cfg.Self) || slices.Contains(s.ELR, m.cfg.Self))
 	var best *commitlog.Dir
 	fewest := 0
 	for _, d := range m.cfg.Dirs {
-		if d.Has(name) && (assigned == d.ID() || assigned == uuid.Nil || s.Recovery == metadata.Recovering) {
+		if d.Has(name) && (assigned == d.ID() || !counts) {
 			return d, nil
 		}
 		if n := d.Len(); d.Failure() == nil && (best == nil || n < fewest) {
@@ -111,7 +117,7 @@ func (m *Manager) place(name string, s *metadata.Partition) (*commitlog.Dir, err
 	if best == nil {
 		return nil, fmt.Errorf("%w: no log directory works", kerr.KafkaStorageError)
 	}
-	if assigned != uuid.Nil && s.Recovery != metadata.Recovering {
+	if counts {
 		return nil, fmt.Errorf("%w: %w: %s should be in log directory %s; put the disk back, or elect a leader uncleanly to rebuild it from the bucket",
 			kerr.KafkaStorageError, errLogLost, name, assigned)
 	}
@@ -139,7 +145,7 @@ func (m *Manager) logConfig(t *config.Topic) commitlog.Config {
 func (m *Manager) rebuild(p *Partition, s *metadata.Partition) bool {
 	log := m.cfg.Logger.With("topic", p.topic, "partition", p.key.Partition, "leader_epoch", s.LeaderEpoch)
 	log.Info("rebuilding after an unclean election")
-	p.resign(s.LeaderEpoch) // what an older epoch still led must take no record while its log is thrown away
+	p.resign(s.LeaderEpoch, metadata.NoBroker) // what an older epoch still led must take no record while its log is thrown away
 	end := s.LogStartOffset
 	var epochs []commitlog.EpochEntry
 	var snapshot []byte
@@ -173,12 +179,13 @@ func (m *Manager) rebuild(p *Partition, s *metadata.Partition) bool {
 	return true
 }
 
-// drop ends p; with deleted its log is removed.
-func (m *Manager) drop(p *Partition, deleted bool) {
+// drop ends p and removes its log: its topic was deleted, or its replica is another broker's now.
+func (m *Manager) drop(p *Partition) {
 	p.work.Lock()
 	defer p.work.Unlock()
+	m.unfollow(p)
 	p.fail(kerr.UnknownTopicOrPartition)
-	if l := p.log.Load(); l != nil && deleted {
+	if l := p.log.Load(); l != nil {
 		p.mu.Lock() // no append is under way
 		defer p.mu.Unlock()
 		if err := p.dir.Remove(l); err != nil {

@@ -119,13 +119,14 @@ func (c *partitionCounts) add(p *Partition) {
 		return
 	}
 	c[leaderCount]++
-	if r.isr < r.replicas {
+	inSync, replicas := p.ISR()
+	if inSync < replicas {
 		c[underReplicated]++
 	}
-	switch need := min(int(p.cfg.Load().MinInsyncReplicas), r.replicas); {
-	case r.isr < need:
+	switch need := min(int(p.cfg.Load().MinInsyncReplicas), replicas); {
+	case inSync < need:
 		c[underMinISR]++
-	case r.isr == need:
+	case inSync == need:
 		c[atMinISR]++
 	}
 }

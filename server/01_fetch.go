@@ -37,6 +37,9 @@ type fetchOf struct {
 // handleFetch answers at once if there is something to tell, and otherwise waits behind the connection.
 func handleFetch(ctx context.Context, s *Server, r *request) reply {
 	x := &fetchOf{req: r.Request.(*kmsg.FetchRequest), im: s.cfg.Image()}
+	if max(x.req.ReplicaID, x.req.ReplicaState.ID) >= 0 {
+		return handleFollowerFetch(ctx, s, r, x.im)
+	}
 	if err := s.openSession(x); err != nil {
 		resp := kmsg.NewPtrFetchResponse()
 		resp.ErrorCode = s.code(err)
@@ -47,9 +50,6 @@ func handleFetch(ctx context.Context, s *Server, r *request) reply {
 	q.MinBytes = min(int(req.MinBytes), q.MaxBytes)
 	for i := range x.given {
 		q.Partitions = append(q.Partitions, x.given[i].Request)
-	}
-	if replica := max(req.ReplicaID, req.ReplicaState.ID); replica >= 0 {
-		return s.fetched(x, refuseFollower(len(q.Partitions)))
 	}
 	results := s.cfg.Fetcher.Fetch(ctx, q)
 	if req.MaxWaitMillis <= 0 || fetch.Enough(q, results) {
@@ -118,15 +118,6 @@ func forgottenOf(req *kmsg.FetchRequest) (entries []fetch.SessionEntry) {
 		}
 	}
 	return entries
-}
-
-// refuseFollower is the answer to a follower: replication is not built, so nobody is a follower of this broker.
-func refuseFollower(partitions int) []fetch.PartitionResult {
-	results := make([]fetch.PartitionResult, partitions)
-	for i := range results {
-		results[i] = fetch.PartitionResult{Err: kerr.NotLeaderForPartition, HighWatermark: -1, LastStable: -1, LogStart: -1}
-	}
-	return results
 }
 
 // fetchBytes bounds an answer by the request and by fetch.max.bytes.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -74,12 +75,25 @@ func (s *Server) listOffset(ctx context.Context, im *metadata.Image, rp *kmsg.Li
 	if req.Version < 4 {
 		epoch = -1
 	}
-	found, err := s.cfg.Fetcher.ListOffset(ctx, metadata.TopicPartition{TopicID: t.ID, Partition: p.Partition}, epoch, p.Timestamp, req.IsolationLevel == 1)
+	found, err := s.cfg.Fetcher.ListOffset(ctx, metadata.TopicPartition{TopicID: t.ID, Partition: p.Partition}, epoch, p.Timestamp, isolation(req))
+	if errors.Is(err, kerr.OffsetNotAvailable) && req.Version < 5 {
+		err = kerr.LeaderNotAvailable
+	}
 	if err != nil {
 		rp.ErrorCode = s.code(err)
 		return
 	}
 	rp.Timestamp, rp.Offset, rp.LeaderEpoch = found.Timestamp, found.Offset, found.LeaderEpoch
+}
+
+func isolation(req *kmsg.ListOffsetsRequest) fetch.Isolation {
+	switch {
+	case req.ReplicaID >= 0:
+		return fetch.LogEnd
+	case req.IsolationLevel == 1:
+		return fetch.ReadCommitted
+	}
+	return fetch.ReadUncommitted
 }
 
 // sinceVersion is the first version of ListOffsets that knows a special timestamp; those that none knows are beyond all.

@@ -44,6 +44,7 @@ type Config struct {
 	Dirs       []*commitlog.Dir // log directories, for DescribeLogDirs
 	Producer   *ingest.Producer
 	Fetcher    *fetch.Fetcher
+	Followers  *fetch.Followers // nil: this broker has no followers
 	Groups     *group.Coordinator
 	Remote     RemoteSizes // nil without a bucket
 	Logger     *slog.Logger

@@ -1,9 +1,11 @@
 package tiering
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -24,6 +26,23 @@ func (m *Manager) Restored(ctx context.Context, tp metadata.TopicPartition) (int
 		return 0, nil, nil, fmt.Errorf("the newest segment of %s, [%d, %d): %w", tp, last.BaseOffset, last.EndOffset, err)
 	}
 	return last.EndOffset, bundle.LeaderEpochs, bundle.Producers, nil
+}
+
+// StateAt implements replica.Restorer: the leader epochs and the producer state at offset, where a live segment ends.
+func (m *Manager) StateAt(ctx context.Context, tp metadata.TopicPartition, offset int64) ([]commitlog.EpochEntry, []byte, error) {
+	rows, err := m.catalog.load(ctx, tp)
+	if err != nil {
+		return nil, nil, err
+	}
+	i, found := slices.BinarySearchFunc(rows, offset, func(r metadata.RemoteSegment, end int64) int { return cmp.Compare(r.EndOffset, end) })
+	if !found {
+		return nil, nil, fmt.Errorf("%w: no live segment of %s ends at offset %d", kerr.KafkaStorageError, tp, offset)
+	}
+	bundle, err := fetchBundle(ctx, m.cfg.Bucket, &rows[i])
+	if err != nil {
+		return nil, nil, err
+	}
+	return bundle.LeaderEpochs, bundle.Producers, nil
 }
 
 // fetchBundle reads and checks the bundle of a live segment.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +23,7 @@ import (
 	"varve/metadata"
 	"varve/metadata/postgres"
 	"varve/replica"
+	"varve/replica/transport"
 	"varve/server"
 	"varve/tiering"
 	"varve/tiering/cache"
@@ -49,6 +51,13 @@ type broker struct {
 	cache      *cache.Disk     // nil: none
 	listener   net.Listener
 	end        context.CancelCauseFunc // ends runBroker
+	dynamic    atomic.Pointer[configOf]
+}
+
+// configOf is the configuration that belongs to an image.
+type configOf struct {
+	image  *metadata.Image
+	config *config.Broker
 }
 
 // runBroker serves until ctx ends. topics are made if they are not there; ready is called with the address once clients
@@ -68,7 +77,7 @@ func runBroker(ctx context.Context, cfg *config.Broker, log *slog.Logger, reg pr
 	if err != nil {
 		return err
 	}
-	if err := b.wire(ctx); err != nil {
+	if err := b.wire(ctx, node); err != nil {
 		return err
 	}
 
@@ -140,12 +149,13 @@ func (b *broker) node() (*metadata.Node, error) {
 }
 
 // wire builds the rooms that follow the image, and the tier.
-func (b *broker) wire(ctx context.Context) error {
+func (b *broker) wire(ctx context.Context, node *metadata.Node) error {
 	self := metadata.BrokerID(b.cfg.NodeID)
 	if err := b.wireTier(ctx, self); err != nil {
 		return err
 	}
-	partitions := replica.Config{Self: self, Dirs: b.dirs, Broker: b.current, Store: b.store, Logger: b.log, Registerer: b.reg}
+	partitions := replica.Config{Self: self, Dirs: b.dirs, Broker: b.current, Store: b.store, ISR: b.store, Dialer: transport.Dialer{}, Epoch: node.Epoch,
+		Logger: b.log, Registerer: b.reg}
 	if b.reader != nil {
 		partitions.Restorer = b.tier
 	}
@@ -195,18 +205,23 @@ func (b *broker) server() *server.Server {
 		remote, sizes = b.reader, b.tier
 	}
 	return server.New(server.Config{Self: metadata.BrokerID(b.cfg.NodeID), Broker: b.current, Image: b.publisher.Image, Refresh: b.publisher.Refresh,
-		Store: b.store, Partitions: b.partitions, Dirs: b.dirs, Producer: ingest.New(b.partitions, b.log), Fetcher: fetch.New(b.partitions, remote),
+		Store: b.store, Partitions: b.partitions, Dirs: b.dirs, Producer: ingest.New(b.partitions, b.log), Fetcher: fetch.New(b.partitions, remote), Followers: fetch.NewFollowers(b.partitions),
 		Groups: b.groups, Remote: sizes, Logger: b.log, Registerer: b.reg})
 }
 
 // current is the configuration with what was set dynamically.
 func (b *broker) current() *config.Broker {
 	im := b.publisher.Image()
-	all, own := im.BrokerConfigs[metadata.NoBroker], im.BrokerConfigs[metadata.BrokerID(b.cfg.NodeID)]
-	if len(all) == 0 && len(own) == 0 {
-		return b.cfg
+	if c := b.dynamic.Load(); c != nil && c.image == im {
+		return c.config
 	}
-	return b.cfg.WithDynamic(all, own)
+	next := b.cfg
+	all, own := im.BrokerConfigs[metadata.NoBroker], im.BrokerConfigs[metadata.BrokerID(b.cfg.NodeID)]
+	if len(all) > 0 || len(own) > 0 {
+		next = b.cfg.WithDynamic(all, own)
+	}
+	b.dynamic.Store(&configOf{im, next})
+	return next
 }
 
 // close ends what was built, in reverse.

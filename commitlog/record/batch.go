@@ -203,3 +203,16 @@ func (b Batch) SetMaxTimestamp(ts int64, logAppendTime bool) {
 func (b Batch) seal() {
 	binary.BigEndian.PutUint32(b[posCRC:], crc32.Checksum(b[posAttributes:], castagnoli))
 }
+
+// Whole returns the whole batches at the front of b: what a fetch sends may end with one that is cut short.
+func Whole(b []byte) []byte {
+	n := 0
+	for rest := b; len(rest) >= HeaderSize; {
+		size := Batch(rest).Size()
+		if size < HeaderSize || size > int64(len(rest)) {
+			break
+		}
+		n, rest = n+int(size), rest[size:]
+	}
+	return b[:n:n]
+}

@@ -11,44 +11,49 @@ import (
 
 // Broker is a broker's effective configuration, parsed. It is immutable: WithDynamic makes a new one.
 type Broker struct {
-	NodeID                     int32
-	Listen                     string // of listeners: host:port
-	Advertised                 string // of advertised.listeners: host:port
-	HTTPListen                 string // varve.http.listen
-	LogDirs                    []string
-	MetadataURL                string // varve.metadata.url
-	BucketURL                  string // varve.bucket.url, empty: no tier
-	Rack                       string
-	Durability                 string // varve.durability: fsync | async
-	AutoCreateTopics           bool
-	NumPartitions              int32
-	DefaultReplicationFactor   int32
-	SocketRequestMaxBytes      int32
-	FetchMaxBytes              int32
-	FetchSessionSlots          int32 // max.incremental.fetch.session.cache.slots
-	MaxConnections             int32
-	ProducerIDExpirationMs     int64
-	TransactionMaxTimeoutMs    int64
-	GroupMinSessionTimeoutMs   int64
-	GroupMaxSessionTimeoutMs   int64
-	GroupInitialRebalanceDelay time.Duration
-	GroupMaxSize               int32
-	OffsetMetadataMaxBytes     int32
-	OffsetsRetentionMinutes    int64
-	OffsetsCommitTimeoutMs     int64
-	BrokerSessionTimeout       time.Duration
-	BrokerHeartbeatInterval    time.Duration
-	RetentionCheckInterval     time.Duration // log.retention.check.interval.ms
-	TierTaskInterval           time.Duration // remote.log.manager.task.interval.ms
-	TierCacheBytes             int64         // varve.tier.cache.bytes, on disk
-	TierCacheMemoryBytes       int64         // varve.tier.cache.memory.bytes
-	LogDirFreeMinBytes         int64         // varve.log.dir.free.min.bytes, negative: by the size of the volume
-	DeleteTopicEnable          bool
-	ScrubInterval              time.Duration // varve.scrub.interval.ms
-	ScrubBytesPerSecond        float64       // varve.scrub.max.bytes.per.second
-	CleanerBackoff             time.Duration // log.cleaner.backoff.ms
-	CleanerMapBytes            int64         // log.cleaner.dedupe.buffer.size
-	CleanerBytesPerSecond      float64       // log.cleaner.io.max.bytes.per.second
+	NodeID                       int32
+	Listen                       string // of listeners: host:port
+	Advertised                   string // of advertised.listeners: host:port
+	HTTPListen                   string // varve.http.listen
+	LogDirs                      []string
+	MetadataURL                  string // varve.metadata.url
+	BucketURL                    string // varve.bucket.url, empty: no tier
+	Rack                         string
+	Durability                   string // varve.durability: fsync | async
+	AutoCreateTopics             bool
+	NumPartitions                int32
+	DefaultReplicationFactor     int32
+	SocketRequestMaxBytes        int32
+	FetchMaxBytes                int32
+	FetchSessionSlots            int32 // max.incremental.fetch.session.cache.slots
+	MaxConnections               int32
+	ProducerIDExpirationMs       int64
+	TransactionMaxTimeoutMs      int64
+	GroupMinSessionTimeoutMs     int64
+	GroupMaxSessionTimeoutMs     int64
+	GroupInitialRebalanceDelay   time.Duration
+	GroupMaxSize                 int32
+	OffsetMetadataMaxBytes       int32
+	OffsetsRetentionMinutes      int64
+	OffsetsCommitTimeoutMs       int64
+	BrokerSessionTimeout         time.Duration
+	BrokerHeartbeatInterval      time.Duration
+	RetentionCheckInterval       time.Duration // log.retention.check.interval.ms
+	TierTaskInterval             time.Duration // remote.log.manager.task.interval.ms
+	TierCacheBytes               int64         // varve.tier.cache.bytes, on disk
+	TierCacheMemoryBytes         int64         // varve.tier.cache.memory.bytes
+	LogDirFreeMinBytes           int64         // varve.log.dir.free.min.bytes, negative: by the size of the volume
+	DeleteTopicEnable            bool
+	ScrubInterval                time.Duration // varve.scrub.interval.ms
+	ScrubBytesPerSecond          float64       // varve.scrub.max.bytes.per.second
+	ReplicaLagTimeMax            time.Duration // replica.lag.time.max.ms
+	ReplicaFetchWaitMax          time.Duration // replica.fetch.wait.max.ms
+	ReplicaFetchMaxBytes         int32         // replica.fetch.max.bytes
+	ReplicaFetchResponseMaxBytes int32         // replica.fetch.response.max.bytes
+	NumReplicaFetchers           int32         // num.replica.fetchers
+	CleanerBackoff               time.Duration // log.cleaner.backoff.ms
+	CleanerMapBytes              int64         // log.cleaner.dedupe.buffer.size
+	CleanerBytesPerSecond        float64       // log.cleaner.io.max.bytes.per.second
 
 	values map[string]string // what was set
 }
@@ -99,7 +104,8 @@ func (b *Broker) parse() error {
 		"num.partitions": &b.NumPartitions, "default.replication.factor": &b.DefaultReplicationFactor,
 		"socket.request.max.bytes": &b.SocketRequestMaxBytes, "fetch.max.bytes": &b.FetchMaxBytes,
 		"max.incremental.fetch.session.cache.slots": &b.FetchSessionSlots, "max.connections": &b.MaxConnections,
-		"group.max.size": &b.GroupMaxSize, "offset.metadata.max.bytes": &b.OffsetMetadataMaxBytes,
+		"replica.fetch.max.bytes": &b.ReplicaFetchMaxBytes, "replica.fetch.response.max.bytes": &b.ReplicaFetchResponseMaxBytes,
+		"num.replica.fetchers": &b.NumReplicaFetchers, "group.max.size": &b.GroupMaxSize, "offset.metadata.max.bytes": &b.OffsetMetadataMaxBytes,
 	} {
 		*field = int32(number(name))
 	}
@@ -116,7 +122,7 @@ func (b *Broker) parse() error {
 		"group.initial.rebalance.delay.ms": &b.GroupInitialRebalanceDelay, "broker.session.timeout.ms": &b.BrokerSessionTimeout,
 		"broker.heartbeat.interval.ms": &b.BrokerHeartbeatInterval, "log.retention.check.interval.ms": &b.RetentionCheckInterval,
 		"remote.log.manager.task.interval.ms": &b.TierTaskInterval, "log.cleaner.backoff.ms": &b.CleanerBackoff,
-		"varve.scrub.interval.ms": &b.ScrubInterval,
+		"varve.scrub.interval.ms": &b.ScrubInterval, "replica.lag.time.max.ms": &b.ReplicaLagTimeMax, "replica.fetch.wait.max.ms": &b.ReplicaFetchWaitMax,
 	} {
 		*field = milliseconds(number(name))
 	}
