@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -22,20 +23,23 @@ type devOptions struct {
 	data, listen, http string
 	topics             []string
 	ephemeral          bool
+	brokers            int
 }
 
 func devCommand() *cobra.Command {
 	var o devOptions
 	cmd := &cobra.Command{
 		Use:   "dev",
-		Short: "Run a broker with its own Postgres, for development, on the loopback interface",
+		Short: "Run a broker, or several, with their own Postgres, for development, on the loopback interface",
 		Example: `  varve dev
   varve dev --topic orders:8 --topic clicks
+  varve dev --brokers 3
   varve dev --data ./varve-data --listen 127.0.0.1:0 --http 127.0.0.1:0`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	cmd.Flags().StringVar(&o.data, "data", "varve-data", "directory of everything that is kept")
+	cmd.Flags().IntVar(&o.brokers, "brokers", 1, "how many brokers; several are processes of their own, on the ports that follow")
 	cmd.Flags().StringVar(&o.listen, "listen", "127.0.0.1:9092", "address of the Kafka listener; port 0 picks a free one")
 	cmd.Flags().StringVar(&o.http, "http", "127.0.0.1:9644", "address of /metrics, /livez, /readyz and /debug/pprof")
 	cmd.Flags().StringArrayVar(&o.topics, "topic", nil, "create a topic, NAME or NAME:PARTITIONS; may be repeated")
@@ -52,6 +56,9 @@ func (o devOptions) run(cmd *cobra.Command) (err error) {
 		if err := loopback(addr); err != nil {
 			return fmt.Errorf("%s %s: %w", flag, addr, err)
 		}
+	}
+	if o.brokers < 1 || o.brokers > maxDevBrokers {
+		return fmt.Errorf("--brokers %d: want 1 to %d", o.brokers, maxDevBrokers)
 	}
 	log := newLogger()
 	if o.ephemeral {
@@ -71,21 +78,26 @@ func (o devOptions) run(cmd *cobra.Command) (err error) {
 	if _, err := postgres.Migrate(cmd.Context(), pg.URL(), "up"); err != nil {
 		return err
 	}
-	cfg, err := o.settings(pg.URL())
+	if o.brokers > 1 {
+		return o.runCluster(cmd, pg.URL(), topics)
+	}
+	set := o.settings(pg.URL())
+	set["unclean.leader.election.enable"] = "true" // there is no other replica: a lost disk is rebuilt from the bucket
+	cfg, err := config.NewBroker(set)
 	if err != nil {
 		return err
 	}
 	return run(cmd, cfg, o.data, topics)
 }
 
-// settings are those of a broker for development: nothing waits, topics appear by themselves, a lost disk is rebuilt.
-func (o devOptions) settings(metadataURL string) (*config.Broker, error) {
-	return config.NewBroker(map[string]string{
+// settings are those of a broker for development: nothing waits, topics appear by themselves.
+func (o devOptions) settings(metadataURL string) map[string]string {
+	return map[string]string{
 		"node.id": "1", "listeners": "PLAINTEXT://" + o.listen, "varve.http.listen": o.http, "log.dirs": filepath.Join(o.data, "log"),
 		"varve.metadata.url": metadataURL, "varve.bucket.url": (&url.URL{Scheme: "file", Path: filepath.Join(o.data, "bucket")}).String(),
 		"remote.log.manager.task.interval.ms": "1000", "log.retention.check.interval.ms": "5000", "auto.create.topics.enable": "true",
-		"group.initial.rebalance.delay.ms": "0", "unclean.leader.election.enable": "true",
-	})
+		"group.initial.rebalance.delay.ms": "0",
+	}
 }
 
 // loopback refuses addresses that others can reach: a broker for development asks nobody who they are.
@@ -108,12 +120,12 @@ func newLogger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(os.Stderr, nil))
 }
 
-// firstSteps are lines to copy into another terminal.
+// firstSteps are lines to copy into another terminal; addr may be several, comma-separated.
 func firstSteps(addr string) string {
 	return fmt.Sprintf(`
 kcat:    echo hello | kcat -b %[1]s -t first -P      kcat -b %[1]s -t first -C -e
 Java:    kafka-console-producer.sh --bootstrap-server %[1]s --topic first
 Python:  confluent_kafka.Producer({"bootstrap.servers": "%[1]s"}).produce("first", b"hello")
-Go:      kgo.NewClient(kgo.SeedBrokers("%[1]s"))
-`, addr)
+Go:      kgo.NewClient(kgo.SeedBrokers("%[2]s"))
+`, addr, strings.ReplaceAll(addr, ",", `", "`))
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -19,7 +20,11 @@ func main() {
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "varve:", strings.Join(strings.Fields(err.Error()), " ")) // one line, whatever is in it
-		os.Exit(1)
+		code := 1
+		if e := (*exitError)(nil); errors.As(err, &e) {
+			code = e.code
+		}
+		os.Exit(code)
 	}
 }
 
@@ -31,6 +36,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(devCommand(), brokerCommand(), demoCommand(), logCommand(), migrateCommand(), versionCommand())
+	cmd.AddCommand(devCommand(), brokerCommand(), clusterCommand(), demoCommand(), logCommand(), migrateCommand(), versionCommand())
 	return cmd
 }

@@ -216,6 +216,20 @@ func (s *Server) stop() error {
 	return nil
 }
 
+// Crash ends Postgres without a checkpoint ("immediate": the next start runs crash recovery), as when its machine fails, and waits until
+// it has ended. Stop does nothing afterwards.
+func (s *Server) Crash() error {
+	s.stopOnce.Do(func() {
+		defer func() { _ = s.lock.Close() }()
+		if err := s.process.Signal(syscall.SIGQUIT); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			s.stopErr = err
+			return
+		}
+		<-s.exited // its status says only that it was told to end
+	})
+	return s.stopErr
+}
+
 func (s *Server) dataDir() string      { return filepath.Join(s.opt.Dir, "data") }
 func (s *Server) passwordFile() string { return filepath.Join(s.opt.Dir, "password") }
 func (s *Server) logFile() string      { return filepath.Join(s.opt.Dir, "postgres.log") }

@@ -55,8 +55,9 @@ func Binary(t testing.TB) string {
 	return build.path
 }
 
-// Main runs a package's tests and removes the built binary: func TestMain(m *testing.M) { testcluster.Main(m) }.
-func Main(m *testing.M) {
+// Main runs a package's tests and removes the built binary: func TestMain(m *testing.M) { testcluster.Main(m) }. With a cluster, it is
+// testcluster.Main(testpg.Main(m)).
+func Main(m interface{ Run() int }) {
 	code := m.Run()
 	if build.path != "" && os.Getenv("VARVE_BINARY") == "" {
 		os.Remove(build.path)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -21,6 +22,7 @@ type Broker struct {
 
 	system system
 	up     bool
+	paused bool
 }
 
 // A system knows how to run one kind of broker.
@@ -39,6 +41,9 @@ func begin(t testing.TB, b *Broker, s system) *Broker {
 	b.system = s
 	t.Cleanup(func() {
 		if b.up {
+			if b.paused {
+				b.Resume(t)
+			}
 			if err := s.stop(b, false); err != nil {
 				t.Errorf("stopping the broker in %s: %v", b.Dir, err)
 				_ = s.stop(b, true) // the clean way has been reported
@@ -85,8 +90,39 @@ func (b *Broker) Kill(t testing.TB) {
 	b.end(t, true)
 }
 
+// Pause stops the broker's process by SIGSTOP: it answers nothing, and its connections stay open.
+func (b *Broker) Pause(t testing.TB) {
+	t.Helper()
+	b.signal(t, syscall.SIGSTOP)
+	b.paused = true
+}
+
+// Resume lets a paused broker go on.
+func (b *Broker) Resume(t testing.TB) {
+	t.Helper()
+	b.signal(t, syscall.SIGCONT)
+	b.paused = false
+}
+
+func (b *Broker) signal(t testing.TB, sig syscall.Signal) {
+	t.Helper()
+	if !b.up {
+		t.Fatalf("%v: the broker in %s does not run", sig, b.Dir)
+	}
+	if err := syscall.Kill(b.Pid(), sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Up reports whether the broker runs, paused or not, as far as the test was told to start and end it.
+func (b *Broker) Up() bool { return b.up }
+
 func (b *Broker) end(t testing.TB, kill bool) {
 	t.Helper()
+	if b.paused && !kill {
+		b.Resume(t)
+	}
+	b.paused = false
 	if err := b.system.stop(b, kill); err != nil {
 		t.Fatalf("stopping the broker in %s: %v\n%s", b.Dir, err, tail(b.Log, 60))
 	}

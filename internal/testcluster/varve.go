@@ -60,6 +60,9 @@ func (v *varve) start(b *Broker) error {
 		return err
 	}
 	v.cmd.Stderr = log
+	if v.command[0] == "broker" { // dev has a Postgres to stop first
+		v.cmd.SysProcAttr = dieWithParent()
+	}
 	stdout, err := v.cmd.StdoutPipe()
 	if err != nil {
 		log.Close()

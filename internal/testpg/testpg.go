@@ -165,12 +165,23 @@ func (p *Private) Start() {
 // Stop stops the server if it runs: connections are cut at once.
 func (p *Private) Stop() {
 	p.t.Helper()
+	p.end((*pgserver.Server).Stop)
+}
+
+// Crash stops the server if it runs, without a checkpoint: the next Start runs crash recovery.
+func (p *Private) Crash() {
+	p.t.Helper()
+	p.end((*pgserver.Server).Crash)
+}
+
+func (p *Private) end(how func(*pgserver.Server) error) {
+	p.t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mu.server == nil {
 		return
 	}
-	if err := p.mu.server.Stop(); err != nil {
+	if err := how(p.mu.server); err != nil {
 		p.t.Errorf("stop the test's Postgres: %v", err)
 	}
 	p.mu.server = nil
