@@ -48,6 +48,15 @@ func (w *isrWriter) enqueue(p *Partition) {
 	}
 }
 
+// enqueueShort has all partitions looked at that are led here and lack an in-sync replica.
+func (w *isrWriter) enqueueShort() {
+	w.m.Each(func(p *Partition) {
+		if inSync, replicas := p.ISR(); inSync < replicas {
+			w.enqueue(p)
+		}
+	})
+}
+
 func (w *isrWriter) take() map[*Partition]struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -131,7 +131,10 @@ func (m *Manager) Apply(im *metadata.Image) {
 		}
 	}
 	m.partitions.Store(&next)
-	m.image.Store(im)
+	was := m.image.Swap(im)
+	if !slices.EqualFunc(liveBrokers(was), liveBrokers(im), func(a, b metadata.Broker) bool { return a.ID == b.ID && a.Epoch == b.Epoch }) {
+		m.isr.enqueueShort() // who caught up before it was live joins now
+	}
 	for key, p := range old {
 		if next[key] == nil {
 			m.startDrop(p)
@@ -146,6 +149,17 @@ func (m *Manager) Apply(im *metadata.Image) {
 			m.reconcile(p)
 		})
 	}
+}
+
+// liveBrokers lists the live brokers by id.
+func liveBrokers(im *metadata.Image) (live []metadata.Broker) {
+	for id, b := range im.Brokers {
+		if im.Live(id) {
+			live = append(live, *b)
+		}
+	}
+	slices.SortFunc(live, func(a, b metadata.Broker) int { return int(a.ID - b.ID) })
+	return live
 }
 
 // startDrop ends p behind Apply. Whoever opens a log of the same name waits for it.
