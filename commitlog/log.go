@@ -144,6 +144,9 @@ type SegmentInfo struct {
 // Sealed is how many of the local segments are sealed.
 func (l *Log) Sealed() int { return len(l.view.Load().segments) - 1 }
 
+// FirstSegment returns the base offset of the first local segment.
+func (l *Log) FirstSegment() int64 { return l.view.Load().base() }
+
 // Untouched reports whether the log holds nothing and never held anything here.
 func (l *Log) Untouched() bool {
 	v := l.view.Load()

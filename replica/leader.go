@@ -35,6 +35,9 @@ func (p *Partition) lead(s *metadata.Partition, now time.Time) error {
 	if err := l.BecomeLeader(s.LeaderEpoch); err != nil {
 		return err
 	}
+	if p.manager.cfg.OnLead != nil {
+		p.manager.cfg.OnLead(p.key)
+	}
 	p.isr.Lock()
 	p.isr.inSync = newInSync(s, p.manager.cfg.Self, l.End(), now)
 	p.isr.Unlock()

@@ -44,9 +44,10 @@ type Config struct {
 	Store      Store
 	ISR        ISRStore
 	Dialer     Dialer
-	Epoch      func() metadata.BrokerEpoch // of this broker's registration
-	Suspect    func(metadata.BrokerID)     // told of brokers whose connections were refused or broke; may be nil, must not block
-	Restorer   Restorer                    // nil without a bucket
+	Epoch      func() metadata.BrokerEpoch   // of this broker's registration
+	OnLead     func(metadata.TopicPartition) // called before a partition leads in a new epoch; may be nil, must not block
+	Suspect    func(metadata.BrokerID)       // told of brokers whose connections were refused or broke; may be nil, must not block
+	Restorer   Restorer                      // nil without a bucket
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -220,6 +221,15 @@ func (m *Manager) Partition(tp metadata.TopicPartition) (*Partition, error) {
 func (m *Manager) Each(f func(*Partition)) {
 	for _, p := range *m.partitions.Load() {
 		if p.Leading() {
+			f(p)
+		}
+	}
+}
+
+// All calls f for every partition whose log is open here and works.
+func (m *Manager) All(f func(*Partition)) {
+	for _, p := range *m.partitions.Load() {
+		if p.log.Load() != nil && p.failed.Load() == nil {
 			f(p)
 		}
 	}

@@ -71,6 +71,10 @@ func New(cfg Config) *Manager {
 	return m
 }
 
+// Led is to be called when a partition takes up a new leader epoch here: what is known of its live segments may be another leader's past. From that epoch on
+// nobody else changes them.
+func (m *Manager) Led(tp metadata.TopicPartition) { m.catalog.forget(tp) }
+
 // SetPartitions gives the manager its partitions, before Run.
 func (m *Manager) SetPartitions(p *replica.Manager) { m.cfg.Partitions = p }
 
@@ -98,7 +102,7 @@ func (m *Manager) Run(ctx context.Context) {
 			m.uploadPass(ctx)
 		}
 		m.retainPass(ctx)
-		m.relieve()
+		m.relieve(ctx)
 		if m.cfg.Bucket != nil && time.Since(retained) >= m.cfg.RetentionInterval {
 			retained = time.Now()
 			if err := m.sweep(ctx); err != nil && ctx.Err() == nil {
@@ -187,13 +191,17 @@ func (m *Manager) measureLag() {
 	m.metrics.lagBytes.Set(float64(bytes))
 }
 
-// retainPass applies retention to every led partition.
+// retainPass applies retention to every led partition, and what its leader decided to every other replica.
 func (m *Manager) retainPass(ctx context.Context) {
-	m.cfg.Partitions.Each(func(p *replica.Partition) {
+	m.cfg.Partitions.All(func(p *replica.Partition) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := m.retain(ctx, p); err != nil && ctx.Err() == nil {
+		retain := m.retain
+		if !p.Leading() {
+			retain = m.retainFollower
+		}
+		if err := retain(ctx, p); err != nil && ctx.Err() == nil {
 			m.metrics.errors.WithLabelValues("retention").Inc()
 			m.log.Warn("retention will be tried again", "topic", p.Topic(), "partition", p.Key().Partition, "error", err)
 		}

@@ -1,6 +1,7 @@
 package tiering
 
 import (
+	"context"
 	"cmp"
 	"slices"
 
@@ -60,19 +61,15 @@ func (h holdings) copies(tp metadata.TopicPartition) []localCopy {
 
 // relieve trims local copies where a log directory's volume has too little space left, beyond what local retention keeps. When there are no copies
 // left, producing goes on until the volume is full, and is refused then.
-func (m *Manager) relieve() {
+func (m *Manager) relieve(ctx context.Context) {
 	byDir := map[string][]*replica.Partition{}
-	m.cfg.Partitions.Each(func(p *replica.Partition) {
-		if log := p.Log(); log != nil {
-			byDir[log.DirPath()] = append(byDir[log.DirPath()], p)
-		}
-	})
+	m.cfg.Partitions.All(func(p *replica.Partition) { byDir[p.Log().DirPath()] = append(byDir[p.Log().DirPath()], p) })
 	for dir, partitions := range byDir {
 		total, usable := m.cfg.Space(dir)
 		need := minFree(m.cfg.MinFree, total) - usable
 		low := total >= 0 && need > 0
 		if low {
-			m.relieveDir(dir, partitions, need)
+			m.relieveDir(ctx, dir, partitions, need)
 		} else if m.pressed[dir] {
 			m.log.Info("the log directory has space again", "dir", dir, "free_bytes", usable)
 		}
@@ -80,13 +77,16 @@ func (m *Manager) relieve() {
 	}
 }
 
-func (m *Manager) relieveDir(dir string, partitions []*replica.Partition, need int64) {
+func (m *Manager) relieveDir(ctx context.Context, dir string, partitions []*replica.Partition, need int64) {
 	var copies []localCopy
 	byKey := map[metadata.TopicPartition]*replica.Partition{}
 	for _, p := range partitions {
-		rows, ok := m.catalog.get(p.Key())
-		if !ok || !p.Config().RemoteStorage {
+		if p.Log().Sealed() == 0 || !p.Config().RemoteStorage {
 			continue
+		}
+		rows, err := m.catalog.ensure(ctx, p.Key())
+		if err != nil {
+			continue // uploads and retention tell of that
 		}
 		h := holdings{config: p.Config(), logStart: p.Offsets().LogStart, local: p.Log().Segments(), remote: rows}
 		copies = append(copies, h.copies(p.Key())...)

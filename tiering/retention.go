@@ -3,6 +3,7 @@ package tiering
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -131,7 +132,7 @@ func (h holdings) age(maxTimestamp int64, written time.Time) time.Duration {
 }
 
 // trimTo returns up to where local copies go that are live in the bucket: the oldest first, while they are older or more than
-// local retention keeps.
+// local retention keeps. Without a catalog: what would go if all of it were live.
 func (h holdings) trimTo(tiered int64) int64 {
 	total := int64(0)
 	for _, s := range h.local {
@@ -139,7 +140,7 @@ func (h holdings) trimTo(tiered int64) int64 {
 	}
 	to := int64(0)
 	for _, s := range h.local {
-		if !s.Sealed || s.EndOffset > tiered || !h.live(s) {
+		if !s.Sealed || s.EndOffset > tiered || h.hasCatalog && !h.live(s) {
 			break
 		}
 		old := h.config.LocalRetentionMs >= 0 && h.age(s.MaxTimestamp, s.Modified) > time.Duration(h.config.LocalRetentionMs)*time.Millisecond
@@ -196,6 +197,29 @@ func (m *Manager) retain(ctx context.Context, p *replica.Partition) error {
 	}
 	if v.trim > offsets.LocalStart {
 		return m.trim(p, v.trim)
+	}
+	return nil
+}
+
+// retainFollower drops the local segments of a replica that its leader's log start or local retention gives up. Only what is live in the bucket goes for the
+// latter, and Postgres is asked about that only when there is something to drop.
+func (m *Manager) retainFollower(ctx context.Context, p *replica.Partition) error {
+	if p.Log().Sealed() == 0 {
+		return nil
+	}
+	offsets := p.Offsets()
+	to := offsets.LogStart
+	h := holdings{now: time.Now(), config: p.Config(), logStart: offsets.LogStart, local: p.Log().Segments()}
+	if m.cfg.Bucket != nil && h.config.RemoteStorage && h.trimTo(math.MaxInt64) > offsets.LocalStart {
+		rows, err := m.catalog.load(ctx, p.Key())
+		if err != nil {
+			return err
+		}
+		h.remote, h.hasCatalog = rows, true
+		to = max(to, h.trimTo(tieredEnd(rows)))
+	}
+	if to > offsets.LocalStart || to > p.Log().FirstSegment() {
+		return m.trim(p, to)
 	}
 	return nil
 }

@@ -155,7 +155,7 @@ func (b *broker) wire(ctx context.Context, node *metadata.Node) error {
 		return err
 	}
 	partitions := replica.Config{Self: self, Dirs: b.dirs, Broker: b.current, Store: b.store, ISR: b.store, Dialer: transport.Dialer{}, Epoch: node.Epoch,
-		Logger: b.log, Registerer: b.reg}
+		OnLead: b.tier.Led, Logger: b.log, Registerer: b.reg}
 	if b.reader != nil {
 		partitions.Restorer = b.tier
 	}
