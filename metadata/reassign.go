@@ -1,0 +1,171 @@
+package metadata
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// ReassignmentChange is what a client wants of the replicas of one partition.
+type ReassignmentChange struct {
+	TopicPartition
+	// Target lists the replicas that the partition shall have, preferred leader first; nil cancels a reassignment.
+	Target []BrokerID
+}
+
+// Reassigning reports whether replicas of p are being moved.
+func (p *Partition) Reassigning() bool { return len(p.Adding) > 0 || len(p.Removing) > 0 }
+
+// ReplicationFactor is how many replicas p has, or will have when its reassignment is complete.
+func (p *Partition) ReplicationFactor() int { return len(without(p.Replicas, p.Removing)) }
+
+// StartReassignment returns what p becomes when its replicas shall be target (Kafka: PartitionReassignmentReplicas): target, followed by
+// those that are to go. They go when all of target are in sync, which may be at once: when target only changes the order, or only leaves
+// replicas out. The caller has checked that the brokers are registered. The result is p itself when nothing changes; when the leader went,
+// the caller elects another one (see FinishReassignment).
+//
+// It may replace a reassignment that is under way. A replica which that one added and which target leaves out is in Adding and in Removing:
+// cancelling goes back to the replicas before the first of the two. Kafka does so too, but then waits for that replica to get in sync.
+//
+// INVALID_REPLICA_ASSIGNMENT when target is empty or names a broker twice.
+func StartReassignment(p *Partition, target []BrokerID) (*Partition, error) {
+	if len(target) == 0 {
+		return nil, fmt.Errorf("%w: The manual partition assignment includes an empty replica list.", kerr.InvalidReplicaAssignment)
+	}
+	for i, id := range target {
+		if slices.Contains(target[:i], id) {
+			return nil, fmt.Errorf("%w: The manual partition assignment includes the broker %d more than once.", kerr.InvalidReplicaAssignment, id)
+		}
+	}
+	original := without(p.Replicas, p.Adding)
+	removing := without(p.Replicas, target)
+	replicas := slices.Concat(target, removing)
+	adding := without(replicas, original)
+	if slices.Equal(replicas, p.Replicas) && sameMembers(adding, p.Adding) && sameMembers(removing, p.Removing) {
+		return p, nil
+	}
+	next := *p
+	next.Replicas, next.Dirs = replicas, dirsOf(p, replicas)
+	next.Adding, next.Removing = adding, removing
+	next.PartitionEpoch++
+	done := CompleteReassignment(&next)
+	done.PartitionEpoch = next.PartitionEpoch // one change, one epoch
+	return done, nil
+}
+
+// CancelReassignment returns what p becomes when its reassignment is given up (Kafka: PartitionReassignmentRevert): the replicas that it
+// added leave, those that it removes stay. When the leader went, the caller elects another one.
+//
+// NO_REASSIGNMENT_IN_PROGRESS; INVALID_REPLICA_ASSIGNMENT when all that are in sync are added ones: whoever led then could lack records.
+func CancelReassignment(p *Partition) (*Partition, error) {
+	if !p.Reassigning() {
+		return nil, kerr.NoReassignmentInProgress
+	}
+	next := keepReplicas(p, without(p.Replicas, p.Adding))
+	if len(next.ISR) == 0 {
+		return nil, fmt.Errorf("%w: Unable to revert the assignment of partition %d because it would require an unclean leader election.",
+			kerr.InvalidReplicaAssignment, p.TopicPartition.Partition)
+	}
+	return next, nil
+}
+
+// CompleteReassignment returns what p becomes when its reassignment is complete, p itself while it is not, or when there is none. It is
+// complete when every replica that stays is in the ISR. Then those to be removed leave, whereby the leader epoch grows: they fetch no more
+// as followers. The leader may be one of them: FinishReassignment elects another one, too.
+func CompleteReassignment(p *Partition) *Partition {
+	if !p.Reassigning() {
+		return p
+	}
+	stay := without(p.Replicas, p.Removing)
+	isr := without(p.ISR, p.Removing)
+	if len(isr) == 0 || len(without(stay, isr)) > 0 {
+		return p
+	}
+	return keepReplicas(p, stay)
+}
+
+// FinishReassignment is CompleteReassignment, and an election when it took the leader away: all in one change, so that both epochs grow by
+// one at most. It is p itself while the reassignment is not complete. Call it after every change of the ISR.
+func FinishReassignment(p *Partition, brokers map[BrokerID]*Broker) *Partition {
+	next := CompleteReassignment(p)
+	if next == p {
+		return p
+	}
+	return electAfter(p, next, brokers)
+}
+
+// electAfter elects a leader of next, which p became, and makes one change of it.
+func electAfter(p, next *Partition, brokers map[BrokerID]*Broker) *Partition {
+	elected := *Elect(next, brokers, KeepLeader, false)
+	elected.LeaderEpoch = min(elected.LeaderEpoch, p.LeaderEpoch+1)
+	elected.PartitionEpoch = p.PartitionEpoch + 1
+	return &elected
+}
+
+// Reassign applies one change of a client, and elects a leader when the old one went. The result is p itself when nothing changes. Errors as
+// StartReassignment and CancelReassignment; INVALID_REPLICA_ASSIGNMENT for a broker that is not registered; INVALID_REPLICATION_FACTOR when
+// the change would be one of the replication factor and allowFactorChange is false.
+func Reassign(p *Partition, c ReassignmentChange, brokers map[BrokerID]*Broker, allowFactorChange bool) (*Partition, error) {
+	var next *Partition
+	var err error
+	if c.Target == nil {
+		next, err = CancelReassignment(p)
+	} else if err = reassignable(p, c.Target, brokers, allowFactorChange); err == nil {
+		next, err = StartReassignment(p, c.Target)
+	}
+	if err != nil || next == p {
+		return next, err
+	}
+	return electAfter(p, next, brokers), nil
+}
+
+func reassignable(p *Partition, target []BrokerID, brokers map[BrokerID]*Broker, allowFactorChange bool) error {
+	for _, id := range target {
+		if brokers[id] == nil {
+			return fmt.Errorf("%w: The manual partition assignment includes broker %d, but no such broker is registered.", kerr.InvalidReplicaAssignment, id)
+		}
+	}
+	if n := p.ReplicationFactor(); !allowFactorChange && len(target) > 0 && len(target) != n {
+		return fmt.Errorf("%w: The replication factor is changed from %d to %d", kerr.InvalidReplicationFactor, n, len(target))
+	}
+	return nil
+}
+
+// keepReplicas returns p with only the given ones of its replicas, and no reassignment. Both epochs grow when a replica leaves, else that of
+// the partition.
+func keepReplicas(p *Partition, replicas []BrokerID) *Partition {
+	gone := without(p.Replicas, replicas)
+	next := *p
+	next.Replicas, next.Dirs = replicas, dirsOf(p, replicas)
+	next.ISR, next.ELR, next.LastKnownELR = without(p.ISR, gone), without(p.ELR, gone), without(p.LastKnownELR, gone)
+	next.Adding, next.Removing = nil, nil
+	next.PartitionEpoch++
+	if len(gone) > 0 {
+		next.LeaderEpoch++
+	}
+	return &next
+}
+
+// dirsOf returns the directories of replicas: p's, none yet for those that p does not have.
+func dirsOf(p *Partition, replicas []BrokerID) []DirID {
+	dirs := make([]DirID, len(replicas))
+	for i, id := range replicas {
+		if at := slices.Index(p.Replicas, id); at >= 0 {
+			dirs[i] = p.Dirs[at]
+		} else {
+			dirs[i] = uuid.Nil
+		}
+	}
+	return dirs
+}
+
+// without returns the ids that are not in drop, in order.
+func without(ids, drop []BrokerID) []BrokerID {
+	return slices.DeleteFunc(slices.Clone(ids), func(id BrokerID) bool { return slices.Contains(drop, id) })
+}
+
+func sameMembers(a, b []BrokerID) bool {
+	return len(a) == len(b) && len(without(a, b)) == 0
+}
