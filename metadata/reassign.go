@@ -44,7 +44,7 @@ func StartReassignment(p *Partition, target []BrokerID) (*Partition, error) {
 	replicas := slices.Concat(target, removing)
 	adding := without(replicas, original)
 	if slices.Equal(replicas, p.Replicas) && sameMembers(adding, p.Adding) && sameMembers(removing, p.Removing) {
-		return p, nil
+		return CompleteReassignment(p), nil
 	}
 	next := *p
 	next.Replicas, next.Dirs = replicas, dirsOf(p, replicas)
