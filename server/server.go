@@ -55,6 +55,7 @@ type Admin interface {
 	TopicStore
 	ConfigStore
 	ElectionStore
+	ReassignmentStore
 	ProducerIDStore
 }
 
