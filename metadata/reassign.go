@@ -19,7 +19,7 @@ type ReassignmentChange struct {
 func (p *Partition) Reassigning() bool { return len(p.Adding) > 0 || len(p.Removing) > 0 }
 
 // ReplicationFactor is how many replicas p has, or will have when its reassignment is complete.
-func (p *Partition) ReplicationFactor() int { return len(without(p.Replicas, p.Removing)) }
+func (p *Partition) ReplicationFactor() int { return len(minus(p.Replicas, p.Removing)) }
 
 // StartReassignment returns what p becomes when its replicas shall be target (Kafka: PartitionReassignmentReplicas): target, followed by
 // those that are to go. They go when all of target are in sync, which may be at once: when target only changes the order, or only leaves
@@ -39,10 +39,10 @@ func StartReassignment(p *Partition, target []BrokerID) (*Partition, error) {
 			return nil, fmt.Errorf("%w: The manual partition assignment includes the broker %d more than once.", kerr.InvalidReplicaAssignment, id)
 		}
 	}
-	original := without(p.Replicas, p.Adding)
-	removing := without(p.Replicas, target)
+	original := minus(p.Replicas, p.Adding)
+	removing := minus(p.Replicas, target)
 	replicas := slices.Concat(target, removing)
-	adding := without(replicas, original)
+	adding := minus(replicas, original)
 	if slices.Equal(replicas, p.Replicas) && sameMembers(adding, p.Adding) && sameMembers(removing, p.Removing) {
 		return CompleteReassignment(p), nil
 	}
@@ -63,7 +63,7 @@ func CancelReassignment(p *Partition) (*Partition, error) {
 	if !p.Reassigning() {
 		return nil, kerr.NoReassignmentInProgress
 	}
-	next := keepReplicas(p, without(p.Replicas, p.Adding))
+	next := keepReplicas(p, minus(p.Replicas, p.Adding))
 	if len(next.ISR) == 0 {
 		return nil, fmt.Errorf("%w: Unable to revert the assignment of partition %d because it would require an unclean leader election.",
 			kerr.InvalidReplicaAssignment, p.TopicPartition.Partition)
@@ -78,36 +78,37 @@ func CompleteReassignment(p *Partition) *Partition {
 	if !p.Reassigning() {
 		return p
 	}
-	stay := without(p.Replicas, p.Removing)
-	isr := without(p.ISR, p.Removing)
-	if len(isr) == 0 || len(without(stay, isr)) > 0 {
+	stay := minus(p.Replicas, p.Removing)
+	isr := minus(p.ISR, p.Removing)
+	if len(isr) == 0 || len(minus(stay, isr)) > 0 {
 		return p
 	}
 	return keepReplicas(p, stay)
 }
 
-// FinishReassignment is CompleteReassignment, and an election when it took the leader away: all in one change, so that both epochs grow by
-// one at most. It is p itself while the reassignment is not complete. Call it after every change of the ISR.
-func FinishReassignment(p *Partition, brokers map[BrokerID]*Broker) *Partition {
-	next := CompleteReassignment(p)
-	if next == p {
-		return p
+// FinishReassignment is for every change of the ISR, of which next is what p becomes. The result is next itself while the reassignment is
+// not complete. When it is, next completes it, and elects a leader when the old one went: all in one change of p, so that both epochs grow
+// by one at most. minISR is min.insync.replicas of the topic.
+func FinishReassignment(p, next *Partition, brokers map[BrokerID]*Broker, minISR int) *Partition {
+	done := CompleteReassignment(next)
+	if done == next {
+		return next
 	}
-	return electAfter(p, next, brokers)
+	return settle(p, done, brokers, minISR)
 }
 
-// electAfter elects a leader of next, which p became, and makes one change of it.
-func electAfter(p, next *Partition, brokers map[BrokerID]*Broker) *Partition {
-	elected := *Elect(next, brokers, KeepLeader, false)
-	elected.LeaderEpoch = min(elected.LeaderEpoch, p.LeaderEpoch+1)
-	elected.PartitionEpoch = p.PartitionEpoch + 1
-	return &elected
+// settle elects another leader when the one of next, which is what p becomes, went, and makes one change of both.
+func settle(p, next *Partition, brokers map[BrokerID]*Broker, minISR int) *Partition {
+	settled := *Elect(next, brokers, KeepLeader, false, minISR)
+	settled.LeaderEpoch = min(settled.LeaderEpoch, p.LeaderEpoch+1)
+	settled.PartitionEpoch = p.PartitionEpoch + 1
+	return &settled
 }
 
 // Reassign applies one change of a client, and elects a leader when the old one went. The result is p itself when nothing changes. Errors as
 // StartReassignment and CancelReassignment; INVALID_REPLICA_ASSIGNMENT for a broker that is not registered; INVALID_REPLICATION_FACTOR when
-// the change would be one of the replication factor and allowFactorChange is false.
-func Reassign(p *Partition, c ReassignmentChange, brokers map[BrokerID]*Broker, allowFactorChange bool) (*Partition, error) {
+// the change would be one of the replication factor and allowFactorChange is false. minISR is min.insync.replicas of the topic.
+func Reassign(p *Partition, c ReassignmentChange, brokers map[BrokerID]*Broker, allowFactorChange bool, minISR int) (*Partition, error) {
 	var next *Partition
 	var err error
 	if c.Target == nil {
@@ -118,7 +119,7 @@ func Reassign(p *Partition, c ReassignmentChange, brokers map[BrokerID]*Broker, 
 	if err != nil || next == p {
 		return next, err
 	}
-	return electAfter(p, next, brokers), nil
+	return settle(p, next, brokers, minISR), nil
 }
 
 func reassignable(p *Partition, target []BrokerID, brokers map[BrokerID]*Broker, allowFactorChange bool) error {
@@ -136,10 +137,10 @@ func reassignable(p *Partition, target []BrokerID, brokers map[BrokerID]*Broker,
 // keepReplicas returns p with only the given ones of its replicas, and no reassignment. Both epochs grow when a replica leaves, else that of
 // the partition.
 func keepReplicas(p *Partition, replicas []BrokerID) *Partition {
-	gone := without(p.Replicas, replicas)
+	gone := minus(p.Replicas, replicas)
 	next := *p
 	next.Replicas, next.Dirs = replicas, dirsOf(p, replicas)
-	next.ISR, next.ELR, next.LastKnownELR = without(p.ISR, gone), without(p.ELR, gone), without(p.LastKnownELR, gone)
+	next.ISR, next.ELR, next.LastKnownELR = minus(p.ISR, gone), minus(p.ELR, gone), minus(p.LastKnownELR, gone)
 	next.Adding, next.Removing = nil, nil
 	next.PartitionEpoch++
 	if len(gone) > 0 {
@@ -161,11 +162,7 @@ func dirsOf(p *Partition, replicas []BrokerID) []DirID {
 	return dirs
 }
 
-// without returns the ids that are not in drop, in order.
-func without(ids, drop []BrokerID) []BrokerID {
+// minus returns the ids that are not in drop, in order.
+func minus(ids, drop []BrokerID) []BrokerID {
 	return slices.DeleteFunc(slices.Clone(ids), func(id BrokerID) bool { return slices.Contains(drop, id) })
-}
-
-func sameMembers(a, b []BrokerID) bool {
-	return len(a) == len(b) && len(without(a, b)) == 0
 }

@@ -123,7 +123,7 @@ func TestFinishReassignment(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before := moves(c.p)
-			got := FinishReassignment(c.p, cluster(c.brokers))
+			got := FinishReassignment(c.p, c.p, cluster(c.brokers), 1)
 			if c.want == "" {
 				if got != c.p {
 					t.Errorf("got %s", moves(got))
@@ -179,7 +179,7 @@ func TestReassignChecks(t *testing.T) {
 		{"cancel none", part(ids{1, 2}, ids{1, 2}, 1), nil, false, kerr.NoReassignmentInProgress},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := Reassign(c.p, ReassignmentChange{Target: c.target}, brokers, c.factor); kafkaError(err) != c.want {
+			if _, err := Reassign(c.p, ReassignmentChange{Target: c.target}, brokers, c.factor, 1); kafkaError(err) != c.want {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 		})
@@ -207,15 +207,15 @@ func TestReassignmentsAtRandom(t *testing.T) {
 			switch r.IntN(3) {
 			case 0: // the ISR changes
 				next := *p
-				if out := without(p.Replicas, p.ISR); len(out) > 0 {
+				if out := minus(p.Replicas, p.ISR); len(out) > 0 {
 					next.ISR = append(slices.Clone(p.ISR), out[r.IntN(len(out))])
 				}
 				next.PartitionEpoch++
-				p = FinishReassignment(&next, brokers)
+				p = FinishReassignment(p, &next, brokers, 1)
 			case 1:
-				p, _ = Reassign(p, ReassignmentChange{Target: pick()}, brokers, true)
+				p, _ = Reassign(p, ReassignmentChange{Target: pick()}, brokers, true, 1)
 			default:
-				if next, err := Reassign(p, ReassignmentChange{}, brokers, true); err == nil {
+				if next, err := Reassign(p, ReassignmentChange{}, brokers, true, 1); err == nil {
 					p = next
 					if got := slices.Sorted(slices.Values(p.Replicas)); !slices.Equal(got, before) {
 						t.Fatalf("cancelled to %v, it was %v", got, before)
@@ -234,11 +234,11 @@ func checkMoves(t *testing.T, last, p *Partition) {
 	t.Helper()
 	switch {
 	case len(p.Dirs) != len(p.Replicas), len(p.ISR) == 0, len(p.Replicas) == 0,
-		len(without(p.ISR, p.Replicas)) > 0, len(without(p.Adding, p.Replicas)) > 0, len(without(p.Removing, p.Replicas)) > 0,
-		len(without(p.Replicas, p.Removing)) == 0, len(without(p.Replicas, p.Adding)) == 0,
+		len(minus(p.ISR, p.Replicas)) > 0, len(minus(p.Adding, p.Replicas)) > 0, len(minus(p.Removing, p.Replicas)) > 0,
+		len(minus(p.Replicas, p.Removing)) == 0, len(minus(p.Replicas, p.Adding)) == 0,
 		!slices.Contains(p.ISR, p.Leader),
 		p != last && p.PartitionEpoch <= last.PartitionEpoch, p.LeaderEpoch < last.LeaderEpoch,
-		(p.Leader != last.Leader || len(without(last.Replicas, p.Replicas)) > 0) && p.LeaderEpoch == last.LeaderEpoch:
+		(p.Leader != last.Leader || len(minus(last.Replicas, p.Replicas)) > 0) && p.LeaderEpoch == last.LeaderEpoch:
 		t.Fatalf("from %s\nto   %s", moves(last), moves(p))
 	}
 }

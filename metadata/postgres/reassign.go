@@ -28,6 +28,10 @@ func (s *Store) AlterReassignments(ctx context.Context, changes []metadata.Reass
 		if err != nil {
 			return false, err
 		}
+		minISR, err := s.minISR(ctx, tx, locked)
+		if err != nil {
+			return false, err
+		}
 		now := make(map[metadata.TopicPartition]*metadata.Partition, len(locked))
 		for _, p := range locked {
 			now[p.TopicPartition] = p
@@ -38,7 +42,7 @@ func (s *Store) AlterReassignments(ctx context.Context, changes []metadata.Reass
 				out[i] = fmt.Errorf("%w: %s", kerr.UnknownTopicOrPartition, c.TopicPartition)
 				continue
 			}
-			next, err := metadata.Reassign(p, c, brokers, allowFactorChange)
+			next, err := metadata.Reassign(p, c, brokers, allowFactorChange, minISR(c.TopicID))
 			if out[i] = err; err == nil {
 				now[c.TopicPartition] = next
 			}

@@ -9,12 +9,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"varve/internal/testpg"
 	"varve/metadata"
 	"varve/metadata/postgres"
 )
-
-type ids = []metadata.BrokerID
 
 // reassign changes the replicas of one partition; no target cancels.
 func reassign(t *testing.T, s *postgres.Store, tp metadata.TopicPartition, want *kerr.Error, target ...metadata.BrokerID) {
@@ -32,11 +29,10 @@ func moves(p *metadata.Partition) string {
 
 // Three brokers: a partition moves from two of them to the third, is called back, moves again and arrives.
 func TestReassignment(t *testing.T) {
-	url := testpg.URL(t)
-	s := openURL(t, url)
-	conn := connect(t, url)
-	for id := range metadata.BrokerID(3) {
-		newBroker(id+1).join(t, s)
+	s := open(t)
+	epochs := map[metadata.BrokerID]metadata.BrokerEpoch{}
+	for _, id := range (ids{1, 2, 3}) {
+		epochs[id] = newBroker(id).join(t, s).epoch
 	}
 	tp := metadata.TopicPartition{TopicID: topic(t, s, "flights", ids{1, 2})}
 	dir := snapshot(t, s).Brokers[2].Dirs[0]
@@ -48,6 +44,15 @@ func TestReassignment(t *testing.T) {
 		if got := moves(snapshot(t, s).Partition(tp)); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
+	}
+	inSync := func(isr ...metadata.BrokerID) *metadata.Partition { // its leader says so
+		t.Helper()
+		p := snapshot(t, s).Partition(tp)
+		out, err := s.AlterISR(t.Context(), p.Leader, epochs[p.Leader], []metadata.ISRChange{isrChange(p, isr...)})
+		if err != nil || out[0].Err != nil {
+			t.Fatal(err, out)
+		}
+		return out[0].Partition
 	}
 	reassign(t, s, tp, nil, 3, 2)
 	expect("[3 2 1] adding [3] removing [1] isr [1 2] leader 1 epochs 0 2")
@@ -64,12 +69,41 @@ func TestReassignment(t *testing.T) {
 	reassign(t, s, tp, kerr.NoReassignmentInProgress)
 	reassign(t, s, tp, nil, 3)
 	expect("[3 2 1] adding [3] removing [2 1] isr [1 2] leader 1 epochs 1 4")
-	exec(t, conn, `UPDATE partition SET isr = '{1,2,3}' WHERE topic_id = $1`, tp.TopicID) // as its leader does
-	reassign(t, s, tp, nil, 3)
+	inSync(1, 3)
 	expect("[3] adding [] removing [] isr [3] leader 3 epochs 2 5")
-	reassign(t, s, tp, nil, 3, 1)
-	exec(t, conn, `UPDATE partition SET isr = '{1}', leader = 1, leader_epoch = 3 WHERE topic_id = $1`, tp.TopicID)
-	reassign(t, s, tp, kerr.InvalidReplicaAssignment) // broker 3 is not in sync any more
+	reassign(t, s, tp, nil, 1)
+	inSync(3) // nothing new
+	expect("[1 3] adding [1] removing [3] isr [3] leader 3 epochs 2 6")
+	if got := moves(inSync(3, 1)); got != "[1] adding [] removing [] isr [1] leader 1 epochs 3 7" {
+		t.Errorf("the old leader hears of %s", got)
+	}
+	reassign(t, s, tp, nil, 1, 2)
+	inSync(1, 2)
+	expect("[1 2] adding [] removing [] isr [1 2] leader 1 epochs 3 9")
+}
+
+// The replicas that a reassignment takes away hold all that is in sync: there is no way back that loses nothing.
+func TestReassignmentCannotBeCancelled(t *testing.T) {
+	s := open(t)
+	b1, b2 := newBroker(1).join(t, s), newBroker(2).join(t, s)
+	tp := metadata.TopicPartition{TopicID: topic(t, s, "flights", ids{1}, ids{1})}
+	newBroker(3).join(t, s)
+	reassign(t, s, tp, nil, 2, 3)
+	out, err := s.AlterISR(t.Context(), 1, b1.epoch, []metadata.ISRChange{isrChange(snapshot(t, s).Partition(tp), 1, 2)})
+	if err != nil || out[0].Err != nil {
+		t.Fatal(err, out)
+	}
+	if err := s.Unregister(t.Context(), 1, b1.epoch); err != nil {
+		t.Fatal(err)
+	}
+	if got := moves(snapshot(t, s).Partition(tp)); got != "[2 3 1] adding [2 3] removing [1] isr [2] leader 2 epochs 1 3" {
+		t.Fatal(got)
+	}
+	reassign(t, s, tp, kerr.InvalidReplicaAssignment)
+	out, err = s.AlterISR(t.Context(), 2, b2.epoch, []metadata.ISRChange{isrChange(snapshot(t, s).Partition(tp), 2, 3)})
+	if err != nil || out[0].Err != nil || moves(out[0].Partition) != "[2 3] adding [] removing [] isr [2 3] leader 2 epochs 2 4" {
+		t.Error(err, out)
+	}
 }
 
 func TestAlterReassignmentsErrorsArePerPartition(t *testing.T) {
