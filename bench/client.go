@@ -130,3 +130,19 @@ func (c *client) offsets(topic string, partitions int, timestamp int64) ([]int64
 	}
 	return out, nil
 }
+
+// metadata answers Metadata for the topics, or for all.
+func (c *client) metadata(topics ...string) (*kmsg.MetadataResponse, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version = 9
+	for _, name := range topics {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(name)
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := c.call(req)
+	if err != nil {
+		return nil, err
+	}
+	return resp.(*kmsg.MetadataResponse), nil
+}
