@@ -58,12 +58,28 @@ func (c *cluster) createReplicated(name string, partitions int, extra map[string
 	return c.awaitInSync(name, partitions, 5*time.Minute)
 }
 
-// awaitInSync waits until every running broker says of every partition of the topic that it has a leader and clusterSize replicas in sync.
+// awaitInSync waits until every running broker says of every partition of the topic that it has a leader and clusterSize replicas in sync,
+// and the leaders themselves know: the answer to Metadata may be ahead of them.
 func (c *cluster) awaitInSync(topic string, partitions int, within time.Duration) error {
-	return c.await(within, func(cl *client) error { return inSync(cl, topic, partitions) })
+	if err := c.await(within, func(_ *node, cl *client) error { return fullISR(cl, topic, partitions) }); err != nil {
+		return err
+	}
+	targets, err := c.led(topic)
+	if err != nil {
+		return err
+	}
+	return c.await(within, func(n *node, cl *client) error {
+		for _, t := range targets {
+			if t.addr == n.addr && len(t.partitions) > 0 {
+				_, err := cl.offsetsOf(topic, t.partitions, -1)
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-func inSync(cl *client, topic string, partitions int) error {
+func fullISR(cl *client, topic string, partitions int) error {
 	md, err := cl.metadata(topic)
 	if err != nil {
 		return err
@@ -80,7 +96,7 @@ func inSync(cl *client, topic string, partitions int) error {
 }
 
 // await asks every running broker until ok says nil of each, every 10 ms, or fails with the last answer.
-func (c *cluster) await(within time.Duration, ok func(cl *client) error) error {
+func (c *cluster) await(within time.Duration, ok func(n *node, cl *client) error) error {
 	deadline := time.Now().Add(within)
 	for _, n := range c.nodes {
 		if n.broker == nil {
@@ -92,7 +108,7 @@ func (c *cluster) await(within time.Duration, ok func(cl *client) error) error {
 		}
 		defer cl.Close()
 		for {
-			err := ok(cl)
+			err := ok(n, cl)
 			if err == nil {
 				break
 			}
