@@ -29,7 +29,8 @@ func (c *cluster) createReplicated(name string, partitions int, extra map[string
 		a := kmsg.NewCreateTopicsRequestTopicReplicaAssignment()
 		a.Partition = int32(p)
 		for i := range clusterSize {
-			a.Replicas = append(a.Replicas, int32((p+i)%clusterSize+1))
+			turn := 1 + p/clusterSize%2 // who comes second takes over: half of what a broker leads goes to each of the others
+			a.Replicas = append(a.Replicas, int32((p+i*turn)%clusterSize+1))
 		}
 		t.ReplicaAssignment = append(t.ReplicaAssignment, a)
 	}

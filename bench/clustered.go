@@ -19,7 +19,7 @@ func clustered() []measure {
 	}
 }
 
-const probing = "every partition (three replicas, min.insync.replicas=2, acks=all) gets one small record about every 50 ms, 50 partitions a client, one connection from each " +
+const probing = "every partition (three replicas, min.insync.replicas=2, acks=all) gets one small record about every 50 ms, 20 partitions a client, one connection from each " +
 	"client to each broker, one request in flight; after an error or a move of the leader it pauses 10 ms, asks a surviving broker for Metadata, and takes current leaders " +
 	"from answers (KIP-951); longest time without an acknowledgement, median and worst of the partitions that the broker led and of those that it followed, " +
-	"and the time between two acknowledgements before the fault"
+	"and the mean time between two acknowledgements before the fault"

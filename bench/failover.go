@@ -81,7 +81,7 @@ func (p *prober) figures(led []target, hurt int) (figures, error) {
 	}
 	var usual latencies
 	for _, i := range all {
-		usual = append(usual, p.tracks[i].usual)
+		usual = append(usual, p.tracks[i].before/time.Duration(max(1, p.tracks[i].count)))
 	}
 	of, by := p.gaps(led[hurt].partitions), p.gaps(followed)
 	return figures{

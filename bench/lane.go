@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	laneSize    = 50                     // partitions
+	laneSize    = 20                     // partitions
 	stalledWait = 100 * time.Millisecond // for an answer, after which Metadata is asked whether the leader is still the same
 	dialWait    = time.Second
 )

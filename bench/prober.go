@@ -33,9 +33,10 @@ type prober struct {
 
 // A track is what happened to one partition. last is read by everybody, the rest belongs to the lane.
 type track struct {
-	last  atomic.Int64  // acknowledgement, in nanoseconds since origin; 0: none
-	usual time.Duration // the last gap before the fault
-	gap   time.Duration // longest one that ended after it
+	last   atomic.Int64  // acknowledgement, in nanoseconds since origin; 0: none
+	before time.Duration // sum of the gaps that ended before the fault
+	count  int           // of those
+	gap    time.Duration // longest one that ended after it
 }
 
 // startProber probes the topic from now on. hurt is the node that a fault will hit: it is not asked for metadata, so that no gap holds a
@@ -83,7 +84,8 @@ func (p *prober) acknowledged(partition int32, at time.Time) {
 	if armed := p.armed.Load(); armed != 0 && now > armed {
 		t.gap = max(t.gap, gap)
 	} else if armed == 0 {
-		t.usual = gap
+		t.before += gap
+		t.count++
 	}
 }
 
