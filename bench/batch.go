@@ -14,9 +14,12 @@ const recordSize = 1024 // bytes of a record's value
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // newBatch builds an uncompressed RecordBatch v2 of count records of recordSize bytes without keys, values not compressible.
-func newBatch(count int) []byte {
+func newBatch(count int) []byte { return newBatchOf(count, recordSize) }
+
+// newBatchOf is newBatch with values of size bytes.
+func newBatchOf(count, size int) []byte {
 	rng := rand.NewChaCha8([32]byte{1})
-	value := make([]byte, recordSize)
+	value := make([]byte, size)
 	var records []byte
 	for i := range count {
 		rng.Read(value)

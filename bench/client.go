@@ -25,7 +25,11 @@ func dial(addr string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{conn: conn, in: bufio.NewReaderSize(conn, 1<<20)}, nil
+	return newClient(conn), nil
+}
+
+func newClient(conn net.Conn) *client {
+	return &client{conn: conn, in: bufio.NewReaderSize(conn, 1<<20)}
 }
 
 func (c *client) Close() { c.conn.Close() }
@@ -104,14 +108,27 @@ func produceError(body []byte) error {
 
 // offsets answers ListOffsets for every partition of a topic: -2 earliest, -1 latest, -4 earliest local, -5 latest tiered.
 func (c *client) offsets(topic string, partitions int, timestamp int64) ([]int64, error) {
+	of, err := c.offsetsOf(topic, alone("", partitions)[0].partitions, timestamp)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]int64, partitions)
+	for p, offset := range of {
+		out[p] = offset
+	}
+	return out, nil
+}
+
+// offsetsOf is offsets for some partitions.
+func (c *client) offsetsOf(topic string, partitions []int32, timestamp int64) (map[int32]int64, error) {
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.Version = 9
 	req.ReplicaID = -1
 	t := kmsg.NewListOffsetsRequestTopic()
 	t.Topic = topic
-	for i := range partitions {
+	for _, index := range partitions {
 		p := kmsg.NewListOffsetsRequestTopicPartition()
-		p.Partition = int32(i)
+		p.Partition = index
 		p.Timestamp = timestamp
 		p.CurrentLeaderEpoch = -1
 		t.Partitions = append(t.Partitions, p)
@@ -121,7 +138,7 @@ func (c *client) offsets(topic string, partitions int, timestamp int64) ([]int64
 	if err != nil {
 		return nil, err
 	}
-	out := make([]int64, partitions)
+	out := make(map[int32]int64, len(partitions))
 	for _, p := range resp.(*kmsg.ListOffsetsResponse).Topics[0].Partitions {
 		if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
 			return nil, fmt.Errorf("ListOffsets %s-%d: %w", topic, p.Partition, err)
@@ -129,4 +146,20 @@ func (c *client) offsets(topic string, partitions int, timestamp int64) ([]int64
 		out[p.Partition] = p.Offset
 	}
 	return out, nil
+}
+
+// metadata answers Metadata for the topics, or for all.
+func (c *client) metadata(topics ...string) (*kmsg.MetadataResponse, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version = 9
+	for _, name := range topics {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(name)
+		req.Topics = append(req.Topics, t)
+	}
+	resp, err := c.call(req)
+	if err != nil {
+		return nil, err
+	}
+	return resp.(*kmsg.MetadataResponse), nil
 }

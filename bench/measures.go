@@ -8,12 +8,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A measure is one row group of the results: run measures one freshly started broker once and returns figures by name.
+// A measure is one row group of the results: run measures one freshly started broker once, three a cluster of three, and returns
+// figures by name. One of them is set.
 type measure struct {
 	name    string
 	systems []string // the first is the one under test
 	about   string
 	run     func(r *run) (figures, error)
+	three   func(r *clusterRun) (figures, error)
 }
 
 // figures are the results of one run: unit in the name.
@@ -33,20 +35,21 @@ const (
 	smallBatch = 16
 )
 
-func measures() []measure {
+// single are the measures of one broker.
+func single() []measure {
 	local := []string{"varve", "kafka", "kafka-syncing"}
 	return []measure{
-		{"produce-8", local, "acks=all, 8 partitions, 1 KiB records in batches of 256 KiB, 4 connections, 5 in flight", produceOver(8)},
-		{"produce-1", local, "the same, 1 partition", produceOver(1)},
-		{"tail", []string{"varve", "kafka"}, "one producer (acks=all, 1 partition), four consumers at the tail: bytes out", tailFanOut},
-		{"catch-up", []string{"varve", "kafka"}, "reading 8 partitions from the page cache, one consumer", catchUp},
-		{"acks", local, "64 producers with one 1 KiB record each in flight, 64 partitions", acks},
-		{"paced", local, "10 MB/s in batches of 16 KiB over 8 partitions, open loop", latency},
-		{"idle", []string{"varve", "kafka"}, "no topics; RSS 10 s after the start; exec to ready", idle},
-		{"start", []string{"varve", "kafka"}, "from exec to the first record acknowledged with acks=all: in an empty directory (Varve: with initdb), and again in the same one", start},
-		{"many-idle", []string{"varve"}, "20,000 partitions that nobody uses, in 20 topics; RSS, CPU and open descriptors", manyIdle},
-		{"restart", []string{"varve", "kafka"}, "kill -9 with a record in each partition, then from exec (Varve: of Postgres, too) to the first record acknowledged", restart},
-		{"cold", []string{"varve-minio", "kafka-tiered"}, "replaying one partition from the bucket (Varve: MinIO on this machine; Kafka: LocalTieredStorage, plain local files)", cold},
+		{"produce-8", local, "acks=all, 8 partitions, 1 KiB records in batches of 256 KiB, 4 connections, 5 in flight", produceOver(8), nil},
+		{"produce-1", local, "the same, 1 partition", produceOver(1), nil},
+		{"tail", []string{"varve", "kafka"}, "one producer (acks=all, 1 partition), four consumers at the tail: bytes out", tailFanOut, nil},
+		{"catch-up", []string{"varve", "kafka"}, "reading 8 partitions from the page cache, one consumer", catchUp, nil},
+		{"acks", local, "64 producers with one 1 KiB record each in flight, 64 partitions", acks, nil},
+		{"paced", local, "10 MB/s in batches of 16 KiB over 8 partitions, open loop", latency, nil},
+		{"idle", []string{"varve", "kafka"}, "no topics; RSS 10 s after the start; exec to ready", idle, nil},
+		{"start", []string{"varve", "kafka"}, "from exec to the first record acknowledged with acks=all: in an empty directory (Varve: with initdb), and again in the same one", start, nil},
+		{"many-idle", []string{"varve"}, "20,000 partitions that nobody uses, in 20 topics; RSS, CPU and open descriptors", manyIdle, nil},
+		{"restart", []string{"varve", "kafka"}, "kill -9 with a record in each partition, then from exec (Varve: of Postgres, too) to the first record acknowledged", restart, nil},
+		{"cold", []string{"varve-minio", "kafka-tiered"}, "replaying one partition from the bucket (Varve: MinIO on this machine; Kafka: LocalTieredStorage, plain local files)", cold, nil},
 	}
 }
 
@@ -57,11 +60,11 @@ func produceOver(partitions int) func(r *run) (figures, error) {
 			return nil, err
 		}
 		batch := newBatch(bigBatch)
-		if err := saturate(r.addr, topic, partitions, 4, 5, batch, r.size); err != nil { // a JVM needs about 2 GB to warm up
+		if err := saturate(alone(r.addr, partitions), topic, 4, 5, batch, r.size); err != nil { // a JVM needs about 2 GB to warm up
 			return nil, err
 		}
 		s := begin(r.pid)
-		if err := saturate(r.addr, topic, partitions, 4, 5, batch, r.size); err != nil {
+		if err := saturate(alone(r.addr, partitions), topic, 4, 5, batch, r.size); err != nil {
 			return nil, err
 		}
 		wall, cpu := s.end()
@@ -75,7 +78,7 @@ func tailFanOut(r *run) (figures, error) {
 		return nil, err
 	}
 	batch := newBatch(bigBatch)
-	if err := saturate(r.addr, "bench", 1, 1, 5, batch, r.size/8); err != nil {
+	if err := saturate(alone(r.addr, 1), "bench", 1, 5, batch, r.size/8); err != nil {
 		return nil, err
 	}
 	c, err := dial(r.addr)
@@ -99,7 +102,7 @@ func tailFanOut(r *run) (figures, error) {
 		defer f.c.Close()
 		g.Go(func() error { return f.readTo(end) })
 	}
-	g.Go(func() error { return saturate(r.addr, "bench", 1, 1, 5, batch, total) })
+	g.Go(func() error { return saturate(alone(r.addr, 1), "bench", 1, 5, batch, total) })
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
@@ -113,7 +116,7 @@ func catchUp(r *run) (figures, error) {
 	if err := createTopic(r.addr, "bench", partitions, r.system.topic); err != nil {
 		return nil, err
 	}
-	if err := saturate(r.addr, "bench", partitions, 4, 5, newBatch(bigBatch), r.size); err != nil {
+	if err := saturate(alone(r.addr, partitions), "bench", 4, 5, newBatch(bigBatch), r.size); err != nil {
 		return nil, err
 	}
 	return r.replay("bench", partitions)
@@ -160,10 +163,10 @@ func latency(r *run) (figures, error) {
 		return nil, err
 	}
 	batch := newBatch(smallBatch)
-	if _, err := paced(r.addr, "bench", 8, 10e6, batch, r.length/2); err != nil {
+	if _, err := paced(alone(r.addr, 8), "bench", 10e6, batch, r.length/2); err != nil {
 		return nil, err
 	}
-	l, err := paced(r.addr, "bench", 8, 10e6, batch, r.length)
+	l, err := paced(alone(r.addr, 8), "bench", 10e6, batch, r.length)
 	return figures{"p50 ms": l.quantile(.5), "p99 ms": l.quantile(.99), "p99.9 ms": l.quantile(.999)}, err
 }
 
@@ -184,7 +187,7 @@ func cold(r *run) (figures, error) {
 	if err := createTopic(r.addr, "bench", 1, configs); err != nil {
 		return nil, err
 	}
-	if err := saturate(r.addr, "bench", 1, 2, 2, newBatch(bigBatch), r.size); err != nil {
+	if err := saturate(alone(r.addr, 1), "bench", 2, 2, newBatch(bigBatch), r.size); err != nil {
 		return nil, err
 	}
 	c, err := dial(r.addr)

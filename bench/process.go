@@ -55,16 +55,23 @@ func pretouch(dir string, bytes int64) error {
 	return nil
 }
 
-// sample measures a stretch of work of process pid: wall time and CPU.
+// sample measures a stretch of work of processes: wall time and their CPU together.
 type sample struct {
-	pid   int
+	pids  []int
 	start time.Time
 	cpu   float64
 }
 
-func begin(pid int) sample { return sample{pid, time.Now(), cpuSeconds(pid)} }
+func begin(pids ...int) sample { return sample{pids, time.Now(), cpuTogether(pids)} }
 
 // end returns the seconds of wall time and of CPU since begin.
 func (s sample) end() (wall, cpu float64) {
-	return time.Since(s.start).Seconds(), cpuSeconds(s.pid) - s.cpu
+	return time.Since(s.start).Seconds(), cpuTogether(s.pids) - s.cpu
+}
+
+func cpuTogether(pids []int) (sum float64) {
+	for _, pid := range pids {
+		sum += cpuSeconds(pid)
+	}
+	return sum
 }

@@ -10,19 +10,51 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// saturate produces total bytes of batches with acks=all over conns connections, each with up to inflight requests on
-// their way, round robin over the partitions.
-func saturate(addr, topic string, partitions, conns, inflight int, batch []byte, total int64) error {
-	perConn := int(total / int64(len(batch)) / int64(conns))
+// A target is a broker and the partitions that it leads.
+type target struct {
+	addr       string
+	partitions []int32
+}
+
+// alone is the target of a broker that leads all partitions.
+func alone(addr string, partitions int) []target {
+	t := target{addr: addr}
+	for p := range partitions {
+		t.partitions = append(t.partitions, int32(p))
+	}
+	return []target{t}
+}
+
+// share is the part of all partitions that targets[i] leads.
+func share(targets []target, i int) float64 {
+	all := 0
+	for _, t := range targets {
+		all += len(t.partitions)
+	}
+	return float64(len(targets[i].partitions)) / float64(all)
+}
+
+// frames are produce requests of one batch each, one for each partition of t.
+func (t target) frames(topic string, batch []byte) [][]byte {
+	frames := make([][]byte, len(t.partitions))
+	for i, p := range t.partitions {
+		frames[i] = produceFrame(topic, p, batch)
+	}
+	return frames
+}
+
+// saturate produces total bytes of batches with acks=all over conns connections to each target, each with up to inflight
+// requests on their way, round robin over the target's partitions.
+func saturate(targets []target, topic string, conns, inflight int, batch []byte, total int64) error {
 	var g errgroup.Group
-	for n := range conns {
-		g.Go(func() error {
-			frames := make([][]byte, partitions)
-			for p := range frames {
-				frames[p] = produceFrame(topic, int32(p), batch)
-			}
-			return pipeline(addr, inflight, perConn, func(i int) []byte { return frames[(i+n)%partitions] }, nil)
-		})
+	for i, t := range targets {
+		perConn := int(float64(total) * share(targets, i) / float64(len(batch)) / float64(conns))
+		for n := range conns {
+			g.Go(func() error {
+				frames := t.frames(topic, batch)
+				return pipeline(t.addr, inflight, perConn, func(i int) []byte { return frames[(i+n)%len(frames)] }, nil)
+			})
+		}
 	}
 	return g.Wait()
 }
@@ -119,36 +151,35 @@ func acknowledge(addr, topic string, partitions, producers int, length time.Dura
 }
 
 // paced produces at a fixed rate, open loop: a request is due when its time has come, whether the ones before were answered or not, and its
-// latency counts from then on (no coordinated omission).
-func paced(addr, topic string, partitions int, bytesPerSecond float64, batch []byte, length time.Duration) (latencies, error) {
+// latency counts from then on (no coordinated omission). Each target has four connections and its partitions' share of the rate.
+func paced(targets []target, topic string, bytesPerSecond float64, batch []byte, length time.Duration) (latencies, error) {
 	const conns = 4
-	interval := time.Duration(float64(len(batch)) / bytesPerSecond * conns * float64(time.Second))
-	count := int(length / interval)
 	var mu sync.Mutex
 	var all latencies
 	var g errgroup.Group
 	start := time.Now().Add(50 * time.Millisecond)
-	for n := range conns {
-		g.Go(func() error {
-			frames := make([][]byte, partitions)
-			for p := range frames {
-				frames[p] = produceFrame(topic, int32(p), batch)
-			}
-			due := func(i int) time.Time {
-				return start.Add(time.Duration(i)*interval + time.Duration(n)*interval/conns)
-			}
-			own := make(latencies, 0, count)
-			err := pipeline(addr, 1000, count, func(i int) []byte {
-				sleepUntil(due(i))
-				return frames[(i+n)%partitions]
-			}, func(i int) { own = append(own, time.Since(due(i))) })
-			mu.Lock()
-			all = append(all, own...)
-			mu.Unlock()
-			return err
-		})
+	for k, t := range targets {
+		interval := time.Duration(float64(len(batch)) / (bytesPerSecond * share(targets, k)) * conns * float64(time.Second))
+		count := int(length / interval)
+		for n := range conns {
+			offset := time.Duration(n*len(targets)+k) * interval / time.Duration(conns*len(targets))
+			g.Go(func() error {
+				frames := t.frames(topic, batch)
+				due := func(i int) time.Time { return start.Add(time.Duration(i)*interval + offset) }
+				own := make(latencies, 0, count)
+				err := pipeline(t.addr, 1000, count, func(i int) []byte {
+					sleepUntil(due(i))
+					return frames[(i+n)%len(frames)]
+				}, func(i int) { own = append(own, time.Since(due(i))) })
+				mu.Lock()
+				all = append(all, own...)
+				mu.Unlock()
+				return err
+			})
+		}
 	}
-	return all, g.Wait()
+	err := g.Wait()
+	return all, err
 }
 
 // latencies are the measured times of single requests.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the reference Apache Kafka: one combined broker and controller on the loopback
+# Runs the reference Apache Kafka: combined brokers and controllers on the loopback
 # interface, straight from the jars that Maven resolves.
 set -euo pipefail
 
@@ -19,6 +19,8 @@ usage: kafka.sh install [maven options]         resolve the jars into the cache
          --port P      client port; the controller takes P+1 (default 9092; 0: first free pair from 19092)
          --node-id N   default 1
          --join D2     broker only, in the cluster whose first node runs in D2 (give --node-id and --port)
+         --voters V    one of several combined nodes, V their controllers: 1@127.0.0.1:9093,2@127.0.0.1:9193,...; the same V
+                       and the same KAFKA_CLUSTER_ID for all, each with --node-id and --port; none answers before a majority runs
          --tiered      tiered storage into D/tier with Kafka's own LocalTieredStorage
          key=value     any broker property; it wins over the ones set here
        kafka.sh stop [--dir D]                  clean shutdown
@@ -85,9 +87,9 @@ answers() {
 
 property() { sed -n "s/^$1=//p" "$2" | tail -1; }
 
-write_properties() { # dir port node join tiered key=value...
-  local dir=$1 port=$2 node=$3 join=$4 tiered=$5 controller=$(($2 + 1))
-  shift 5
+write_properties() { # dir port node join voters tiered key=value...
+  local dir=$1 port=$2 node=$3 join=$4 voters=$5 tiered=$6 controller=$(($2 + 1))
+  shift 6
   {
     echo "node.id=$node"
     if [[ -n $join ]]; then
@@ -96,7 +98,11 @@ write_properties() { # dir port node join tiered key=value...
       echo "listeners=PLAINTEXT://$host:$port"
     else
       echo "process.roles=broker,controller"
-      echo "controller.quorum.bootstrap.servers=$host:$controller"
+      if [[ -n $voters ]]; then
+        echo "controller.quorum.voters=$voters"
+      else
+        echo "controller.quorum.bootstrap.servers=$host:$controller"
+      fi
       echo "listeners=PLAINTEXT://$host:$port,CONTROLLER://$host:$controller"
     fi
     cat <<PROPERTIES
@@ -133,11 +139,14 @@ PROPERTIES
   } > "$dir/server.properties"
 }
 
-format_storage() { # dir join
-  local dir=$1 join=$2 id
+format_storage() { # dir join voters
+  local dir=$1 join=$2 voters=$3 id
   if [[ -n $join ]]; then
     id=$(property cluster.id "$join/data/meta.properties")
     java_tool kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties" > "$dir/format.log" 2>&1
+  elif [[ -n $voters ]]; then
+    [[ -n ${KAFKA_CLUSTER_ID:-} ]] || die "--voters needs KAFKA_CLUSTER_ID"
+    java_tool kafka.tools.StorageTool format -t "$KAFKA_CLUSTER_ID" -c "$dir/server.properties" > "$dir/format.log" 2>&1
   else
     id=${KAFKA_CLUSTER_ID:-$(java_tool kafka.tools.StorageTool random-uuid)}
     java_tool kafka.tools.StorageTool format --standalone -t "$id" -c "$dir/server.properties" > "$dir/format.log" 2>&1
@@ -145,13 +154,14 @@ format_storage() { # dir join
 }
 
 start() {
-  local dir=$home/default port=9092 node=1 join="" tiered=no props=()
+  local dir=$home/default port=9092 node=1 join="" voters="" tiered=no props=()
   while (($#)); do
     case $1 in
       --dir) dir=$2; shift 2 ;;
       --port) port=$2; shift 2 ;;
       --node-id) node=$2; shift 2 ;;
       --join) join=$(cd "$2" && pwd); shift 2 ;;
+      --voters) voters=$2; shift 2 ;;
       --tiered) tiered=yes; shift ;;
       *=*) props+=("$1"); shift ;;
       *) usage ;;
@@ -164,9 +174,9 @@ start() {
   [[ $port == 0 ]] && port=$(free_pair)
   listening "$port" && die "port $port is taken"
 
-  write_properties "$dir" "$port" "$node" "$join" "$tiered" "${props[@]}"
+  write_properties "$dir" "$port" "$node" "$join" "$voters" "$tiered" "${props[@]}"
   [[ $tiered == yes ]] && mkdir -p "$dir/tier"
-  [[ -f $dir/metadata/meta.properties || -f $dir/data/meta.properties ]] || format_storage "$dir" "$join"
+  [[ -f $dir/metadata/meta.properties || -f $dir/data/meta.properties ]] || format_storage "$dir" "$join" "$voters"
 
   # shellcheck disable=SC2086
   nohup java -Xms"$heap" -Xmx"$heap" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 \
