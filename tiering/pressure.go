@@ -1,8 +1,8 @@
 package tiering
 
 import (
-	"context"
 	"cmp"
+	"context"
 	"slices"
 
 	"varve/metadata"
