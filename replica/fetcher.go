@@ -229,7 +229,8 @@ func leaderEdges(conn Conn, x *following) (e struct{ start, localStart, end int6
 		req.Version, req.ReplicaID = 8, int32(x.p.manager.cfg.Self)
 		t, p := kmsg.NewListOffsetsRequestTopic(), kmsg.NewListOffsetsRequestTopicPartition()
 		t.Topic, p.Partition, p.CurrentLeaderEpoch, p.Timestamp = x.p.topic, x.p.key.Partition, x.epoch, q.timestamp
-		t.Partitions, req.Topics = append(t.Partitions, p), append(req.Topics, t)
+		t.Partitions = append(t.Partitions, p)
+		req.Topics = append(req.Topics, t)
 		if err := conn.Send(req); err != nil {
 			return e, err
 		}
@@ -239,7 +240,7 @@ func leaderEdges(conn Conn, x *following) (e struct{ start, localStart, end int6
 		}
 		resp, ok := answer.(*kmsg.ListOffsetsResponse)
 		if !ok || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-			return e, fmt.Errorf("%w: answer to ListOffsets", kerr.InvalidRequest)
+			return e, fmt.Errorf("%w: answer to ListOffsets: %+v", kerr.UnknownServerError, answer)
 		}
 		if err := kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode); err != nil {
 			return e, err
