@@ -33,15 +33,16 @@ func manyPartitions(t *testing.T, s *postgres.Store, topics int) []metadata.Topi
 	return ids
 }
 
-// commitVersion ends a transaction of metadata as the Store does, and returns the version and the time of the commit.
+// commitVersion ends a transaction of metadata as the Store does, and returns the version and when COMMIT was sent.
 func commitVersion(t *testing.T, conn *pgx.Conn) (version int64, committed time.Time) {
 	t.Helper()
 	if err := conn.QueryRow(t.Context(), `UPDATE meta_version SET v = v + 1 RETURNING v`).Scan(&version); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, conn, `SELECT pg_notify('varve_meta', (SELECT v::text FROM meta_version))`)
+	committed = time.Now()
 	exec(t, conn, `COMMIT`)
-	return version, time.Now()
+	return version, committed
 }
 
 // From the commit of a change among 10,000 partitions to the callbacks. The bounds are many times what a quiet

@@ -19,8 +19,8 @@ func (s *Store) Version(ctx context.Context) (int64, error) {
 	defer cancel()
 	var v int64
 	for stale := int32(0); ; stale++ { // as begin
-		err := s.work.QueryRow(ctx, `SELECT v FROM meta_version`).Scan(&v)
-		if err == nil || stale >= s.work.Config().MaxConns || !isConnectionLost(err) {
+		err := s.images.QueryRow(ctx, `SELECT v FROM meta_version`).Scan(&v)
+		if err == nil || stale >= s.images.Config().MaxConns || !isConnectionLost(err) {
 			return v, brokerOp("metadata version").wrap(err)
 		}
 	}
@@ -45,7 +45,7 @@ func (s *Store) Load(ctx context.Context, prev *metadata.Image) (*metadata.Image
 		l = loader{prev: prev, mark: mark, since: changedSince, args: []any{mark.snapshot}}
 	}
 	var im *metadata.Image
-	err := s.view(ctx, brokerOp("load metadata"), func(ctx context.Context, tx pgx.Tx) (err error) {
+	err := s.transact(ctx, s.images, brokerOp("load metadata"), oneMoment, func(ctx context.Context, tx pgx.Tx) (err error) {
 		l.delta, l.topics, im = metadata.Delta{}, 0, &metadata.Image{BrokerConfigs: map[metadata.BrokerID]map[string]string{}}
 		return l.load(ctx, tx, im)
 	})
