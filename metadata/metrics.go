@@ -10,6 +10,7 @@ type publisherMetrics struct {
 	outage    prometheus.Gauge
 	regressed prometheus.Gauge
 	loads     prometheus.Histogram
+	fullLoads prometheus.Counter
 }
 
 func newPublisherMetrics(reg prometheus.Registerer) publisherMetrics {
@@ -29,8 +30,12 @@ func newPublisherMetrics(reg prometheus.Registerer) publisherMetrics {
 		}),
 		loads: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "varve_metadata_snapshot_duration_seconds",
-			Help:    "Time to read a snapshot of the metadata.",
+			Help:    "Time to read the metadata, or what has changed of it.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 12),
+		}),
+		fullLoads: f.NewCounter(prometheus.CounterOpts{
+			Name: "varve_metadata_full_loads_total",
+			Help: "Times that all metadata was read, not only what had changed: at the start, and after the connection that hears of changes was lost.",
 		}),
 	}
 }

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -21,10 +22,17 @@ const (
 
 // Source is where images come from. Implemented by metadata/postgres.
 type Source interface {
-	Snapshot(ctx context.Context) (*Image, error)
+	// Load reads the state as of now: all of it when prev is nil, else what has changed since prev, an image that
+	// Load returned before, was loaded; the rest is shared with prev. ErrReload: prev is no base for that.
+	Load(ctx context.Context, prev *Image) (*Image, error)
 	Version(ctx context.Context) (int64, error)
+	// Listen calls changed with the version in force once it listens, and with every version announced from then on.
 	Listen(ctx context.Context, changed func(version int64)) error
 }
+
+// ErrReload is Load's when only loading everything tells what has changed: the state went back, the database is another
+// one or was restarted, or what was found does not fit.
+var ErrReload = errors.New("the metadata has to be read in full")
 
 // Publisher keeps this broker's Image current: it listens for announcements, polls behind them, and swaps in the next
 // image. While the source is away the last image stays. It never goes back: a source that shows an older version than
@@ -40,7 +48,13 @@ type Publisher struct {
 	announced atomic.Int64   // highest version heard of
 	wake      chan struct{}  // capacity 1: announced grew
 	refresh   chan chan error
-	refused   bool // an alarm is on; owned by the loading goroutine
+	// doubt is set when the connection that hears announcements was lost or is new: in between, the database may have
+	// become another one, so that what changed since the last load cannot be told.
+	doubt atomic.Bool
+
+	// Owned by the loading goroutine.
+	base    *Image // the last one that was loaded and not refused; nil: the next load is a full one
+	refused bool   // an alarm is on
 
 	delivery struct {
 		sync.Mutex
@@ -71,7 +85,8 @@ func NewPublisher(source Source, logger *slog.Logger, reg prometheus.Registerer)
 }
 
 // OnImage adds a callback for new images. All callbacks run on one goroutine, in version order; versions that pass
-// quickly may be skipped. Call it before Run. A callback must not call Refresh.
+// quickly may be skipped, and one comes twice if its content differs after all. Topics that are the same in the image of the call before are the same pointers (see Image).
+// Call it before Run. A callback must not call Refresh.
 func (p *Publisher) OnImage(f func(*Image)) { p.onImage = append(p.onImage, f) }
 
 // Image returns the current image, never nil.
@@ -128,13 +143,22 @@ func (p *Publisher) Run(ctx context.Context) {
 // listen hears announcements, over and over.
 func (p *Publisher) listen(ctx context.Context) {
 	for ctx.Err() == nil {
+		listening := false
 		err := p.source.Listen(ctx, func(v int64) {
 			p.outage.observe(nil, time.Now())
+			if !listening {
+				listening = true
+				p.doubt.Store(true)
+				signal(p.wake)
+			}
 			if v > p.announced.Load() { // only this goroutine stores
 				p.announced.Store(v)
 				signal(p.wake)
 			}
 		})
+		if listening {
+			p.doubt.Store(true)
+		}
 		if ctx.Err() == nil {
 			p.outage.observe(err, time.Now())
 		}
@@ -153,7 +177,7 @@ func (p *Publisher) load(ctx context.Context) {
 		case done := <-p.refresh:
 			p.loadFor(ctx, done)
 		case <-p.wake:
-			if p.announced.Load() > p.Image().Version {
+			if p.doubt.Load() || p.announced.Load() > p.Image().Version {
 				_ = p.loadOnce(ctx) // observed there; the poll tries again
 			}
 		case <-tick.C:
@@ -188,7 +212,7 @@ func (p *Publisher) loadFor(ctx context.Context, done chan error) {
 
 func (p *Publisher) loadOnce(ctx context.Context) error {
 	started := time.Now()
-	im, err := p.source.Snapshot(ctx)
+	im, err := p.loadNext(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -200,10 +224,33 @@ func (p *Publisher) loadOnce(ctx context.Context) error {
 	return p.publish(im)
 }
 
+// loadNext loads from the last image if there is no reason for doubt.
+func (p *Publisher) loadNext(ctx context.Context) (*Image, error) {
+	if p.doubt.Swap(false) {
+		p.base = nil
+	}
+	if p.base != nil {
+		im, err := p.source.Load(ctx, p.base)
+		if !errors.Is(err, ErrReload) {
+			return im, err
+		}
+		p.logger.Info("reading all metadata again", "reason", err)
+		p.base = nil
+	}
+	im, err := p.source.Load(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	p.metrics.fullLoads.Inc()
+	im.share(p.Image())
+	return im, nil
+}
+
 // publish swaps the image unless that would be a step back.
 func (p *Publisher) publish(im *Image) error {
 	current := p.Image()
 	if err := follows(current, im); err != nil {
+		p.base = nil
 		p.metrics.regressed.Set(1)
 		if !p.refused {
 			p.refused = true
@@ -216,7 +263,9 @@ func (p *Publisher) publish(im *Image) error {
 		p.logger.Warn("the metadata database's state is acceptable again", "version", im.Version)
 	}
 	p.metrics.regressed.Set(0)
-	if im.Version == current.Version {
+	p.base = im // also when there is nothing new: it is the better base
+	// The same version with another content: the database lost commits, and made as many others before we looked.
+	if im.Version == current.Version && im.same(current) {
 		return nil
 	}
 	p.image.Store(im)

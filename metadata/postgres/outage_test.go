@@ -103,8 +103,8 @@ func TestForgottenLock(t *testing.T) {
 	b.beat(t, s, time.Minute) // leases are not touched by it
 }
 
-// Work that has taken every connection does not delay a heartbeat.
-func TestLeasesDoNotQueueBehindWork(t *testing.T) {
+// Work that has taken every connection, waiting for a lock, delays neither a heartbeat nor the news of who leads.
+func TestLeasesAndImagesDoNotQueueBehindWork(t *testing.T) {
 	t.Parallel()
 	url := testpg.URL(t)
 	s := openURL(t, url)
@@ -121,6 +121,11 @@ func TestLeasesDoNotQueueBehindWork(t *testing.T) {
 	b.beat(t, s, time.Minute)
 	if took := time.Since(started); took > time.Second {
 		t.Errorf("the heartbeat took %v", took)
+	}
+	started = time.Now()
+	load(t, s, load(t, s, nil))
+	if _, err := s.Version(t.Context()); err != nil || time.Since(started) > time.Second {
+		t.Errorf("loads and the version took %v, %v", time.Since(started), err)
 	}
 	exec(t, conn, `ROLLBACK`)
 	wg.Wait()

@@ -36,12 +36,13 @@ type Store struct {
 	conn   *pgx.ConnConfig // for connections outside the pools: LISTEN
 	work   *pgxpool.Pool
 	leases *pgxpool.Pool // one connection, for heartbeats and renewals alone
+	images *pgxpool.Pool // one connection, for Load and Version alone: news never waits behind work that waits for locks
 }
 
 // Config of a Store.
 type Config struct {
 	URL      string // varve.metadata.url, postgres://...
-	MaxConns int32  // at most, default 4, at least 2; one more is opened for LISTEN
+	MaxConns int32  // at most, default 4, at least 2; two more are opened, for LISTEN and for images
 	Logger   *slog.Logger
 	// Unclean says whether a topic with these overrides allows unclean leader elections
 	// (unclean.leader.election.enable), given this broker's defaults. nil: what the overrides or the cluster's dynamic
@@ -72,6 +73,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.work.Close()
 		return nil, err
 	}
+	if s.images, err = newPool(ctx, cfg.URL, 1); err != nil {
+		s.work.Close()
+		s.leases.Close()
+		return nil, err
+	}
 	s.conn = s.work.Config().ConnConfig
 	if err := s.work.Ping(ctx); err != nil {
 		s.Close()
@@ -99,6 +105,7 @@ func newPool(ctx context.Context, url string, conns int32) (*pgxpool.Pool, error
 func (s *Store) Close() {
 	s.work.Close()
 	s.leases.Close()
+	s.images.Close()
 }
 
 // SQLSTATEs that this package tells apart.

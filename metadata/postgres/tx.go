@@ -31,9 +31,12 @@ type errCommitUnknown struct{ error }
 
 func (e errCommitUnknown) Unwrap() error { return e.error }
 
+// oneMoment is for transactions whose reads all belong to one moment.
+var oneMoment = pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+
 // view runs f in one REPEATABLE READ transaction: all that it reads belongs to one moment.
 func (s *Store) view(ctx context.Context, o op, f func(context.Context, pgx.Tx) error) error {
-	return s.transact(ctx, s.work, o, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, f)
+	return s.transact(ctx, s.work, o, oneMoment, f)
 }
 
 // update runs f in one READ COMMITTED transaction. f may run several times.
