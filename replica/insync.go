@@ -100,14 +100,15 @@ func (x *inSync) maximal(id metadata.BrokerID) bool {
 }
 
 // highWatermark returns the offset below which every in-sync replica is durable, given that of this leader; -1 while it must not move: there are fewer in-sync
-// replicas than need (strict min ISR). Replicas that are about to join hold it back too, or they would never catch up with it.
-func (x *inSync) highWatermark(ownDurable int64, need int, now time.Time, lag time.Duration) int64 {
+// replicas than need (strict min ISR). Replicas that are about to join hold it back too, or they would never catch up with it; one that may not join, as its
+// broker is fenced or gone, does not.
+func (x *inSync) highWatermark(ownDurable int64, need int, now time.Time, lag time.Duration, eligible func(metadata.BrokerID, metadata.BrokerEpoch) bool) int64 {
 	if len(x.committed) < min(need, x.replicas) {
 		return -1
 	}
 	hw := ownDurable
 	for id, f := range x.followers {
-		if x.maximal(id) || f.end >= 0 && f.caughtUp(now, lag) {
+		if x.maximal(id) || f.end >= 0 && f.caughtUp(now, lag) && eligible(id, f.epoch) {
 			hw = min(hw, f.end)
 		}
 	}

@@ -23,14 +23,14 @@ func TestHighWatermarkWaitsForEveryInSyncReplica(t *testing.T) {
 	now := time.Unix(0, 0)
 	x := three(now)
 	x.replicaFetched(2, 7, 120, 130, now)
-	if hw := x.highWatermark(130, 1, now, lag); hw != -1 {
+	if hw := x.highWatermark(130, 1, now, lag, anybody); hw != -1 {
 		t.Fatalf("high watermark %d without a word of replica 3", hw)
 	}
 	x.replicaFetched(3, 7, 110, 130, now)
-	if hw := x.highWatermark(130, 1, now, lag); hw != 110 {
+	if hw := x.highWatermark(130, 1, now, lag, anybody); hw != 110 {
 		t.Fatalf("high watermark %d, replica 3 has 110", hw)
 	}
-	if hw := x.highWatermark(105, 1, now, lag); hw != 105 {
+	if hw := x.highWatermark(105, 1, now, lag, anybody); hw != 105 {
 		t.Fatalf("high watermark %d, the leader's disk has 105", hw)
 	}
 }
@@ -59,14 +59,14 @@ func TestLaggardLeavesAndReturns(t *testing.T) {
 	if c.PartitionEpoch != 5 || c.LeaderEpoch != 4 || len(c.ISR) != 2 || c.ISR[0].Epoch != -1 || c.ISR[1].Epoch != 7 {
 		t.Fatalf("%+v", c)
 	}
-	if hw := x.highWatermark(110, 1, now, lag); hw != 100 {
+	if hw := x.highWatermark(110, 1, now, lag, anybody); hw != 100 {
 		t.Fatalf("high watermark %d before Postgres has agreed", hw)
 	}
 	if _, ok := x.propose(100, now, lag, anybody); ok {
 		t.Fatal("two changes at once")
 	}
 	x.take(&metadata.Partition{Replicas: []metadata.BrokerID{1, 2, 3}, ISR: isr, PartitionEpoch: 6}, now)
-	if hw := x.highWatermark(110, 1, now, lag); hw != 110 {
+	if hw := x.highWatermark(110, 1, now, lag, anybody); hw != 110 {
 		t.Fatalf("high watermark %d without replica 3", hw)
 	}
 	x.replicaFetched(3, 8, 105, 110, now)
@@ -83,7 +83,7 @@ func TestLaggardLeavesAndReturns(t *testing.T) {
 	}
 	x.begin(metadata.TopicPartition{}, 4, isr)
 	x.appended(now)
-	if hw := x.highWatermark(120, 1, now, lag); hw != 110 {
+	if hw := x.highWatermark(120, 1, now, lag, anybody); hw != 110 {
 		t.Fatalf("high watermark %d: replica 3 may be in the ISR already", hw)
 	}
 	x.take(&metadata.Partition{Replicas: isr, ISR: []metadata.BrokerID{1, 2}, PartitionEpoch: 6}, now)
@@ -97,6 +97,25 @@ func TestLaggardLeavesAndReturns(t *testing.T) {
 	x.abandon()
 	if isr, ok := x.propose(110, now, lag, anybody); !ok || len(isr) != 3 {
 		t.Fatal("a refused change is not proposed again", isr, ok)
+	}
+}
+
+// TestWhoMayNotJoinDoesNotHoldBack: a replica whose broker was fenced and that has left the ISR is waited for no longer, however short ago it had everything.
+func TestWhoMayNotJoinDoesNotHoldBack(t *testing.T) {
+	now := time.Unix(0, 0)
+	all := []metadata.BrokerID{1, 2, 3}
+	x := newInSync(&metadata.Partition{Replicas: all, ISR: all, PartitionEpoch: 1}, 1, 100, now)
+	for _, id := range all[1:] {
+		x.replicaFetched(id, 7, 100, 100, now)
+	}
+	x.take(&metadata.Partition{Replicas: all, ISR: []metadata.BrokerID{1, 3}, PartitionEpoch: 2}, now)
+	x.appended(now)
+	x.replicaFetched(3, 7, 110, 110, now)
+	if hw := x.highWatermark(110, 2, now, lag, anybody); hw != 100 {
+		t.Fatal("broker 2 may join again and is not waited for", hw)
+	}
+	if hw := x.highWatermark(110, 2, now, lag, func(id metadata.BrokerID, _ metadata.BrokerEpoch) bool { return id != 2 }); hw != 110 {
+		t.Fatal("broker 2 is gone and holds the high watermark back", hw)
 	}
 }
 
@@ -114,14 +133,14 @@ func TestNoMemberBelowTheStartOfTheEpoch(t *testing.T) {
 func TestStrictMinISR(t *testing.T) {
 	now := time.Unix(0, 0)
 	x := newInSync(&metadata.Partition{Replicas: []metadata.BrokerID{1, 2}, ISR: []metadata.BrokerID{1}}, 1, 100, now)
-	if hw := x.highWatermark(110, 2, now.Add(time.Hour), lag); hw != -1 {
+	if hw := x.highWatermark(110, 2, now.Add(time.Hour), lag, anybody); hw != -1 {
 		t.Fatal(hw)
 	}
-	if hw := x.highWatermark(110, 1, now.Add(time.Hour), lag); hw != 110 {
+	if hw := x.highWatermark(110, 1, now.Add(time.Hour), lag, anybody); hw != 110 {
 		t.Fatal(hw)
 	}
 	alone := newInSync(&metadata.Partition{Replicas: []metadata.BrokerID{1}, ISR: []metadata.BrokerID{1}}, 1, 100, now)
-	if hw := alone.highWatermark(110, 2, now, lag); hw != 110 {
+	if hw := alone.highWatermark(110, 2, now, lag, anybody); hw != 110 {
 		t.Fatal("a topic with one replica cannot have two in sync", hw)
 	}
 }

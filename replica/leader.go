@@ -85,7 +85,7 @@ func (p *Partition) reached(now time.Time) int64 {
 	if p.isr.inSync == nil {
 		return -1
 	}
-	return p.isr.highWatermark(durable, need, now, lag)
+	return p.isr.highWatermark(durable, need, now, lag, p.manager.eligible)
 }
 
 // minISR returns how many in-sync replicas a write with acks=all needs and how many there are.
@@ -142,12 +142,9 @@ func (p *Partition) ReplicaFetched(id metadata.BrokerID, epoch metadata.BrokerEp
 
 // proposeISR returns the change of the ISR that is due, and takes it for begun.
 func (p *Partition) proposeISR(now time.Time) (c metadata.ISRChange, ok bool) {
-	r, im, lag := p.role.Load(), p.manager.image.Load(), p.manager.cfg.Broker().ReplicaLagTimeMax
+	r, lag := p.role.Load(), p.manager.cfg.Broker().ReplicaLagTimeMax
 	if !r.leading || r.alone {
 		return c, false
-	}
-	eligible := func(id metadata.BrokerID, epoch metadata.BrokerEpoch) bool {
-		return im.Live(id) && im.Brokers[id].Epoch == epoch
 	}
 	hw := p.hw.Load()
 	p.isr.Lock()
@@ -155,7 +152,7 @@ func (p *Partition) proposeISR(now time.Time) (c metadata.ISRChange, ok bool) {
 	if p.isr.inSync == nil {
 		return c, false
 	}
-	isr, ok := p.isr.propose(hw, now, lag, eligible)
+	isr, ok := p.isr.propose(hw, now, lag, p.manager.eligible)
 	if !ok {
 		return c, false
 	}
@@ -226,4 +223,10 @@ func (w *watchers) tell() {
 	for _, x := range w.mu.byBroker {
 		x.tell()
 	}
+}
+
+// eligible reports whether broker id may be in sync, as far as this broker knows: it is live, and registered as epoch.
+func (m *Manager) eligible(id metadata.BrokerID, epoch metadata.BrokerEpoch) bool {
+	im := m.image.Load()
+	return im.Live(id) && im.Brokers[id].Epoch == epoch
 }

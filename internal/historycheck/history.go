@@ -3,6 +3,7 @@ package historycheck
 import (
 	"fmt"
 	"sync"
+	"time"
 )
 
 // maxViolations bounds what a History remembers: a broken broker breaks many rules at once.
@@ -23,6 +24,10 @@ type partition struct {
 	acked map[int64]bool    // offsets that were acknowledged
 	// ackedEnd is one above the highest acknowledged offset.
 	ackedEnd int64
+	grouped  map[int64]bool // offsets that a group has read
+	lastAck  time.Time      // or of the last Mark
+	silence  time.Duration  // the longest between two acknowledgements since the last Mark
+	sinceAck int64          // acknowledgements since the last Mark
 }
 
 // New makes an empty history.
@@ -35,7 +40,7 @@ func New() *History {
 func (h *History) partitionLocked(p int32) *partition {
 	part := h.mu.partitions[p]
 	if part == nil {
-		part = &partition{at: map[int64]Message{}, acked: map[int64]bool{}}
+		part = &partition{at: map[int64]Message{}, acked: map[int64]bool{}, grouped: map[int64]bool{}}
 		h.mu.partitions[p] = part
 	}
 	return part
@@ -59,6 +64,12 @@ func (h *History) Acked(p int32, offset int64, m Message) {
 	part.acked[offset] = true
 	part.ackedEnd = max(part.ackedEnd, offset+1)
 	h.mu.acked++
+	now := time.Now()
+	if !part.lastAck.IsZero() {
+		part.silence = max(part.silence, now.Sub(part.lastAck))
+	}
+	part.lastAck = now
+	part.sinceAck++
 }
 
 func (h *History) noteLocked(p int32, part *partition, offset int64, m Message, how string) {
@@ -85,6 +96,7 @@ func (h *History) Forget(p int32, from int64) {
 		if offset >= from {
 			delete(part.at, offset)
 			delete(part.acked, offset)
+			delete(part.grouped, offset)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,9 +13,12 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// metadataMinAge is how often a client asks at most who leads.
+const metadataMinAge = 50 * time.Millisecond
+
 // LoadConfig describes producers.
 type LoadConfig struct {
-	Addr       string
+	Addr       string // of any brokers of the cluster: host:port, comma-separated
 	Topic      string
 	Partitions int32
 	Producers  int
@@ -39,10 +43,12 @@ func StartLoad(h *History, cfg LoadConfig) (*Load, error) {
 	l := &Load{history: h, cancel: cancel}
 	for i := range cfg.Producers {
 		cl, err := kgo.NewClient(
-			kgo.SeedBrokers(cfg.Addr), kgo.DefaultProduceTopic(cfg.Topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+			kgo.SeedBrokers(strings.Split(cfg.Addr, ",")...), kgo.DefaultProduceTopic(cfg.Topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 			kgo.RequiredAcks(kgo.AllISRAcks()), kgo.StopProducerOnDataLossDetected(), kgo.MaxBufferedRecords(2000),
 			kgo.ProducerLinger(5*time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
 			kgo.DialTimeout(2*time.Second), kgo.UnknownTopicRetries(-1),
+			// A leader that is silent is given up soon, and the next one looked for at once: what is measured is the cluster.
+			kgo.MetadataMinAge(metadataMinAge), kgo.ProduceRequestTimeout(3*time.Second), kgo.RequestTimeoutOverhead(2*time.Second),
 		)
 		if err != nil {
 			_ = l.Stop(0)

@@ -3,6 +3,7 @@ package historycheck
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,7 +16,7 @@ type Reader struct {
 	passes      map[int32]*pass
 }
 
-// NewReader makes a reader that begins at the start of each partition.
+// NewReader makes a reader that begins at the start of each partition. addr is that of any brokers, comma-separated.
 func NewReader(h *History, addr, topic string) *Reader {
 	return &Reader{history: h, addr: addr, topic: topic, passes: map[int32]*pass{}}
 }
@@ -23,7 +24,7 @@ func NewReader(h *History, addr, topic string) *Reader {
 // ReadToEnd reads up to the end that each partition has when the call begins, and judges what it reads. It returns the number of
 // records read, and an error when the broker does not answer in time; broken rules are the history's.
 func (r *Reader) ReadToEnd(ctx context.Context) (int, error) {
-	admin, err := kgo.NewClient(kgo.SeedBrokers(r.addr))
+	admin, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(r.addr, ",")...), kgo.MetadataMinAge(metadataMinAge))
 	if err != nil {
 		return 0, err
 	}
@@ -48,8 +49,8 @@ func (r *Reader) ReadToEnd(ctx context.Context) (int, error) {
 	if len(open) == 0 {
 		return 0, nil
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(r.addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{r.topic: from}),
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(r.addr, ",")...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{r.topic: from}),
+		kgo.MetadataMinAge(metadataMinAge), kgo.ConsumeResetOffset(kgo.NoResetOffset()))
 	if err != nil {
 		return 0, err
 	}
