@@ -18,8 +18,8 @@ import (
 
 type store struct{}
 
-func (store) AssignDir(context.Context, metadata.TopicPartition, metadata.BrokerID, metadata.DirID) error {
-	return nil
+func (store) AssignDirs(_ context.Context, _ metadata.BrokerID, a []metadata.DirAssignment) ([]error, error) {
+	return make([]error, len(a)), nil
 }
 func (store) LogLost(context.Context, metadata.TopicPartition, metadata.BrokerID) error { return nil }
 func (store) SetRecovered(context.Context, metadata.TopicPartition, metadata.BrokerID, int32) error {

@@ -48,6 +48,12 @@ const (
 	ElectUnclean   ElectionType = 1
 )
 
+// DirAssignment says in which log directory a broker keeps its replica of a partition.
+type DirAssignment struct {
+	TopicPartition
+	Dir DirID
+}
+
 // ISRChange is what a leader wants the in-sync set of its partition to become. The write is fenced by both epochs.
 type ISRChange struct {
 	TopicPartition

@@ -29,6 +29,9 @@ func (p *Partition) lead(s *metadata.Partition, now time.Time) error {
 		p.isr.take(s, now)
 		p.isr.Unlock()
 		p.progress(now)
+		if inSync, replicas := p.ISR(); inSync < replicas {
+			p.manager.isr.enqueue(p)
+		}
 		return nil
 	}
 	l := p.log.Load()

@@ -3,6 +3,8 @@ package replica
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,7 +21,8 @@ import (
 
 // Store is what the manager writes to the metadata. Implemented by metadata/postgres.
 type Store interface {
-	AssignDir(ctx context.Context, tp metadata.TopicPartition, self metadata.BrokerID, dir metadata.DirID) error
+	// AssignDirs records where replicas are kept; index i of the result belongs to assignment i.
+	AssignDirs(ctx context.Context, self metadata.BrokerID, assignments []metadata.DirAssignment) ([]error, error)
 	SetRecovered(ctx context.Context, tp metadata.TopicPartition, self metadata.BrokerID, leaderEpoch int32) error
 	// LogLost records that the replica's log is gone although its directory is online.
 	LogLost(ctx context.Context, tp metadata.TopicPartition, self metadata.BrokerID) error
@@ -72,6 +75,7 @@ type Manager struct {
 	opening chan struct{} // one slot per log that is being opened
 
 	isr      *isrWriter
+	dirs     *dirWriter
 	fetchers struct {
 		sync.Mutex
 		byID map[fetcherID]*fetcher
@@ -99,6 +103,8 @@ func NewManager(cfg Config) *Manager {
 	m.fetchers.byID = map[fetcherID]*fetcher{}
 	m.isr = newISRWriter(m)
 	m.running.Go(m.isr.run)
+	m.dirs = &dirWriter{m: m, wake: make(chan struct{}, 1)}
+	m.running.Go(m.dirs.run)
 	m.cleaner = newCleaner(m)
 	m.running.Go(m.cleaner.run)
 	m.running.Go(scrubber{m}.run)
@@ -108,40 +114,17 @@ func NewManager(cfg Config) *Manager {
 // Apply brings the partitions to what im says: opens, starts leading, stops, deletes. Called by one goroutine, in version order. Slow work
 // (opening, restoring, Postgres) runs behind it.
 func (m *Manager) Apply(im *metadata.Image) {
-	old := *m.partitions.Load()
-	next := make(map[metadata.TopicPartition]*Partition, len(old))
-	var changed []*Partition
-	for _, t := range im.Topics {
-		var cfg *config.Topic
-		for _, state := range t.Partitions {
-			if !slices.Contains(state.Replicas, m.cfg.Self) {
-				continue
-			}
-			if cfg == nil {
-				cfg = m.cfg.Topic(t.Configs)
-			}
-			p := old[state.TopicPartition]
-			if p == nil {
-				p = m.newPartition(t.Name, state.TopicPartition)
-			}
-			next[p.key] = p
-			if was := p.want.Swap(&wanted{state, cfg}); was == nil || !same(was, state, cfg) {
-				p.cfg.Store(cfg)
-				changed = append(changed, p)
-			}
-		}
-	}
-	m.partitions.Store(&next)
-	was := m.image.Swap(im)
+	was := m.image.Load()
+	d := m.compare(was, im)
+	m.adopt(d)
+	m.image.Store(im)
 	if !slices.EqualFunc(liveBrokers(was), liveBrokers(im), func(a, b metadata.Broker) bool { return a.ID == b.ID && a.Epoch == b.Epoch }) {
 		m.isr.enqueueShort() // who caught up before it was live joins now
 	}
-	for key, p := range old {
-		if next[key] == nil {
-			m.startDrop(p)
-		}
+	for _, p := range d.gone {
+		m.startDrop(p)
 	}
-	for _, p := range changed {
+	for _, p := range d.changed {
 		before := m.dropping[p.name()]
 		m.running.Go(func() {
 			if before != nil {
@@ -150,6 +133,68 @@ func (m *Manager) Apply(im *metadata.Image) {
 			m.reconcile(p)
 		})
 	}
+}
+
+// difference is what one image has and another has not, as far as it concerns this broker's replicas.
+type difference struct{ come, changed, gone []*Partition }
+
+// compare finds what im changes. Topics that an image shares with the one before are not looked at, unless a broker's settings may have changed them all.
+func (m *Manager) compare(was, im *metadata.Image) (d difference) {
+	here := *m.partitions.Load()
+	all := !reflect.DeepEqual(was.BrokerConfigs, im.BrokerConfigs)
+	for id, t := range im.Topics {
+		if old := was.Topics[id]; old != t || all {
+			m.compareTopic(&d, here, old, t)
+		}
+	}
+	for id, old := range was.Topics {
+		if im.Topics[id] == nil {
+			for _, state := range old.Partitions {
+				if p := here[state.TopicPartition]; p != nil {
+					d.gone = append(d.gone, p)
+				}
+			}
+		}
+	}
+	return d
+}
+
+func (m *Manager) compareTopic(d *difference, here map[metadata.TopicPartition]*Partition, old, t *metadata.Topic) {
+	cfg := m.cfg.Topic(t.Configs)
+	for i, state := range t.Partitions {
+		p := here[state.TopicPartition]
+		if !slices.Contains(state.Replicas, m.cfg.Self) {
+			if p != nil {
+				d.gone = append(d.gone, p)
+			}
+			continue
+		}
+		if p == nil {
+			p = m.newPartition(t.Name, state.TopicPartition)
+			d.come = append(d.come, p)
+		} else if w := p.want.Load(); old != nil && i < len(old.Partitions) && old.Partitions[i] == state && *w.config == *cfg {
+			continue
+		}
+		if w := p.want.Swap(&wanted{state, cfg}); w == nil || !same(w, state, cfg) {
+			p.cfg.Store(cfg)
+			d.changed = append(d.changed, p)
+		}
+	}
+}
+
+// adopt publishes the partitions that are here from now on.
+func (m *Manager) adopt(d difference) {
+	if len(d.come)+len(d.gone) == 0 {
+		return
+	}
+	next := maps.Clone(*m.partitions.Load())
+	for _, p := range d.gone {
+		delete(next, p.key)
+	}
+	for _, p := range d.come {
+		next[p.key] = p
+	}
+	m.partitions.Store(&next)
 }
 
 // liveBrokers lists the live brokers by id.

@@ -28,12 +28,12 @@ type ledger struct {
 	lost      atomic.Int32
 }
 
-func (s *ledger) AssignDir(context.Context, metadata.TopicPartition, metadata.BrokerID, metadata.DirID) error {
+func (s *ledger) AssignDirs(_ context.Context, _ metadata.BrokerID, a []metadata.DirAssignment) ([]error, error) {
 	if s.down.Load() {
-		return kerr.RequestTimedOut
+		return nil, kerr.RequestTimedOut
 	}
-	s.assigned.Add(1)
-	return nil
+	s.assigned.Add(int32(len(a)))
+	return make([]error, len(a)), nil
 }
 
 func (s *ledger) LogLost(context.Context, metadata.TopicPartition, metadata.BrokerID) error {

@@ -43,7 +43,7 @@ func (m *Manager) reconcile(p *Partition) {
 		p.resign(s.LeaderEpoch, s.Leader)
 	}
 	if s.Dirs[slices.Index(s.Replicas, m.cfg.Self)] != p.dir.ID() && !m.retry(p, "recording the log directory", func() error {
-		return m.cfg.Store.AssignDir(m.ctx, p.key, m.cfg.Self, p.dir.ID())
+		return m.dirs.assign(p.key, p.dir.ID())
 	}) {
 		return
 	}

@@ -179,9 +179,9 @@ func (m *miniature) AlterISR(_ context.Context, self metadata.BrokerID, _ metada
 	return out, nil
 }
 
-// AssignDir, SetRecovered and LogLost make the miniature a replica.Store; no story needs what they record.
-func (m *miniature) AssignDir(context.Context, metadata.TopicPartition, metadata.BrokerID, metadata.DirID) error {
-	return nil
+// AssignDirs, SetRecovered and LogLost make the miniature a replica.Store; no story needs what they record.
+func (m *miniature) AssignDirs(_ context.Context, _ metadata.BrokerID, a []metadata.DirAssignment) ([]error, error) {
+	return make([]error, len(a)), nil
 }
 func (m *miniature) SetRecovered(context.Context, metadata.TopicPartition, metadata.BrokerID, int32) error {
 	return nil

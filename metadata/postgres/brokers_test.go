@@ -99,11 +99,11 @@ func TestNewDiskLosesLeadership(t *testing.T) {
 	alone := metadata.TopicPartition{TopicID: topic(t, s, "alone", []metadata.BrokerID{1})}
 	shared := metadata.TopicPartition{TopicID: topic(t, s, "shared", []metadata.BrokerID{1, 2})}
 	for _, tp := range []metadata.TopicPartition{alone, shared} {
-		if err := s.AssignDir(t.Context(), tp, 1, b1.Dirs[0]); err != nil {
+		if err := assignDir(t, s, tp, 1, b1.Dirs[0]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.AssignDir(t.Context(), shared, 2, b2.Dirs[0]); err != nil {
+	if err := assignDir(t, s, shared, 2, b2.Dirs[0]); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Unregister(t.Context(), 1, b1.epoch); err != nil {
@@ -125,8 +125,8 @@ func TestNewDiskLosesLeadership(t *testing.T) {
 		t.Errorf("the other replica leads: %+v", p)
 	}
 	// Neither may the broker put its new disk in the place of the lost one, as long as it counts as in sync.
-	wantKafka(t, s.AssignDir(t.Context(), alone, 1, reborn.Dirs[0]), kerr.KafkaStorageError)
-	if err := s.AssignDir(t.Context(), shared, 1, reborn.Dirs[0]); err != nil {
+	wantKafka(t, assignDir(t, s, alone, 1, reborn.Dirs[0]), kerr.KafkaStorageError)
+	if err := assignDir(t, s, shared, 1, reborn.Dirs[0]); err != nil {
 		t.Errorf("a replica out of sync may: %v", err)
 	}
 
@@ -153,7 +153,7 @@ func TestLogLost(t *testing.T) {
 	s := open(t)
 	b := newBroker(1).join(t, s)
 	tp := metadata.TopicPartition{TopicID: topic(t, s, "alone", []metadata.BrokerID{1})}
-	if err := s.AssignDir(t.Context(), tp, 1, b.Dirs[0]); err != nil {
+	if err := assignDir(t, s, tp, 1, b.Dirs[0]); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // to say it again changes nothing
@@ -178,11 +178,11 @@ func TestAssignDirRefuses(t *testing.T) {
 	b := newBroker(1).join(t, s)
 	newBroker(2).join(t, s)
 	tp := metadata.TopicPartition{TopicID: topic(t, s, "flights", []metadata.BrokerID{1})}
-	wantKafka(t, s.AssignDir(t.Context(), tp, 1, uuid.New()), kerr.LogDirNotFound)
-	wantKafka(t, s.AssignDir(t.Context(), metadata.TopicPartition{TopicID: uuid.New()}, 1, b.Dirs[0]), kerr.UnknownTopicOrPartition)
+	wantKafka(t, assignDir(t, s, tp, 1, uuid.New()), kerr.LogDirNotFound)
+	wantKafka(t, assignDir(t, s, metadata.TopicPartition{TopicID: uuid.New()}, 1, b.Dirs[0]), kerr.UnknownTopicOrPartition)
 	before := snapshot(t, s).Version
 	for range 2 { // repeating is harmless and changes nothing
-		if err := s.AssignDir(t.Context(), tp, 1, b.Dirs[0]); err != nil {
+		if err := assignDir(t, s, tp, 1, b.Dirs[0]); err != nil {
 			t.Fatal(err)
 		}
 	}

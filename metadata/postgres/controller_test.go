@@ -168,7 +168,7 @@ func TestUncleanByConfiguration(t *testing.T) {
 			s := openURL(t, cfg.URL)
 			b := newBroker(1).join(t, s)
 			tp := metadata.TopicPartition{TopicID: topic(t, s, "t", []metadata.BrokerID{1})}
-			if err := s.AssignDir(t.Context(), tp, 1, b.Dirs[0]); err != nil {
+			if err := assignDir(t, s, tp, 1, b.Dirs[0]); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Unregister(t.Context(), 1, b.epoch); err != nil {

@@ -101,7 +101,7 @@ func TestNewDiskIsNotEligible(t *testing.T) {
 	b2 := newBroker(2).join(t, s)
 	tp := metadata.TopicPartition{TopicID: topic(t, s, "flights", ids{1, 2})}
 	exec(t, connect(t, url), `UPDATE partition SET isr = '{1}', elr = '{2}', dirs[2] = $1`, uuid.New())
-	if err := s.AssignDir(t.Context(), tp, 2, b2.Dirs[0]); err != nil {
+	if err := assignDir(t, s, tp, 2, b2.Dirs[0]); err != nil {
 		t.Fatal(err)
 	}
 	if p := snapshot(t, s).Partition(tp); len(p.ELR) != 0 {

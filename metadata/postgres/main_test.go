@@ -83,3 +83,13 @@ func snapshot(t *testing.T, s *postgres.Store) *metadata.Image {
 	}
 	return im
 }
+
+// assignDir records one directory.
+func assignDir(t *testing.T, s *postgres.Store, tp metadata.TopicPartition, self metadata.BrokerID, dir metadata.DirID) error {
+	t.Helper()
+	errs, err := s.AssignDirs(t.Context(), self, []metadata.DirAssignment{{TopicPartition: tp, Dir: dir}})
+	if err != nil {
+		return err
+	}
+	return errs[0]
+}

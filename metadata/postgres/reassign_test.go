@@ -36,7 +36,7 @@ func TestReassignment(t *testing.T) {
 	}
 	tp := metadata.TopicPartition{TopicID: topic(t, s, "flights", ids{1, 2})}
 	dir := snapshot(t, s).Brokers[2].Dirs[0]
-	if err := s.AssignDir(t.Context(), tp, 2, dir); err != nil {
+	if err := assignDir(t, s, tp, 2, dir); err != nil {
 		t.Fatal(err)
 	}
 	expect := func(want string) {
