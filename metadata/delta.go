@@ -63,11 +63,12 @@ func (e edits) topic(t *Topic) {
 	if old != nil && old.Name == t.Name && maps.Equal(old.Configs, t.Configs) {
 		return
 	}
-	next := &Topic{ID: t.ID, Name: t.Name, Configs: t.Configs}
+	next := *t
+	next.Partitions = nil
 	if old != nil {
 		next.Partitions = slices.Clone(old.Partitions)
 	}
-	e.topics[t.ID] = next
+	e.topics[t.ID] = &next
 }
 
 func (e edits) partition(p *Partition) error {
@@ -81,7 +82,9 @@ func (e edits) partition(p *Partition) error {
 		if i < len(old.Partitions) && old.Partitions[i].equal(p) {
 			return nil
 		}
-		t = &Topic{ID: old.ID, Name: old.Name, Configs: old.Configs, Partitions: slices.Clone(old.Partitions)}
+		next := *old
+		next.Partitions = slices.Clone(old.Partitions)
+		t = &next
 		e.topics[p.TopicID] = t
 	}
 	switch n := len(t.Partitions); {

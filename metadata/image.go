@@ -6,9 +6,9 @@ import (
 
 // Image is one consistent state of the cluster's metadata: everything that Postgres held at one Version.
 // It is immutable: readers keep it as long as they like and never lock. A Publisher swaps in the next one, which shares
-// with it whatever has not changed: a *Topic of the next image is the same pointer exactly when the topic is the same in
-// everything, its partitions included, and so is a *Partition. What has changed is found by comparing pointers, of
-// topics first, however many images were skipped in between.
+// with it whatever has not changed: a topic that is the same in everything, its partitions included, keeps its *Topic,
+// and so does a partition its *Partition. What has changed is found by comparing pointers, of topics first, however many
+// images were skipped in between.
 type Image struct {
 	// Version is meta_version at the snapshot: it grows with every metadata transaction and never goes back.
 	Version    int64
