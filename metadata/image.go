@@ -74,6 +74,13 @@ func (im *Image) Partition(tp TopicPartition) *Partition {
 	return t.Partitions[tp.Partition]
 }
 
+// ReplicaOffline reports whether replica i of p cannot be reached or read: its broker is gone or fenced, or the log directory that held it
+// is not among those that the broker has.
+func (im *Image) ReplicaOffline(p *Partition, i int) bool {
+	b := im.Brokers[p.Replicas[i]]
+	return b == nil || b.Fenced || !dirOnline(p.Dirs[i], b)
+}
+
 // Live reports whether broker id is registered, unfenced and not shutting down.
 func (im *Image) Live(id BrokerID) bool {
 	b := im.Brokers[id]
