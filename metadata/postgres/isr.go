@@ -13,7 +13,8 @@ import (
 )
 
 // AlterISR makes the in-sync sets of partitions what their leader, broker self, has seen: index i of the result belongs
-// to changes[i], see metadata.AlterISR for the errors of one. All that can be changed is changed in one transaction.
+// to changes[i], see metadata.AlterISR for the errors of one. A set that completes a reassignment completes it: the outcome then is without
+// the replicas that left, in a new leader epoch, and may have another leader. All that can be changed is changed in one transaction.
 // STALE_BROKER_EPOCH when self is no longer registered with this epoch; nothing has changed then.
 func (s *Store) AlterISR(ctx context.Context, self metadata.BrokerID, epoch metadata.BrokerEpoch, changes []metadata.ISRChange) ([]metadata.ISROutcome, error) {
 	var out []metadata.ISROutcome
@@ -59,6 +60,9 @@ func alterISRs(locked []*metadata.Partition, changes []metadata.ISRChange, self 
 	for i, c := range changes {
 		p := byKey[c.TopicPartition]
 		next, err := metadata.AlterISR(p, c, self, brokers, minISR(c.TopicID))
+		if err == nil && next != p {
+			next = metadata.FinishReassignment(p, next, brokers, minISR(c.TopicID))
+		}
 		out[i] = metadata.ISROutcome{Partition: next, Err: err}
 		if err == nil && next != p {
 			byKey[c.TopicPartition], changed[c.TopicPartition] = next, next // the same partition may be asked for twice

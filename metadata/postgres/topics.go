@@ -226,7 +226,7 @@ func (s *Store) AddPartitions(ctx context.Context, topic string, added [][]metad
 			return false, err
 		}
 		var count, factor int
-		err = tx.QueryRow(ctx, `SELECT count(*), max(cardinality(replicas)) FILTER (WHERE partition = 0) FROM partition WHERE topic_id = $1`, id).Scan(&count, &factor)
+		err = tx.QueryRow(ctx, `SELECT count(*), max(cardinality(replicas) - cardinality(removing)) FILTER (WHERE partition = 0) FROM partition WHERE topic_id = $1`, id).Scan(&count, &factor)
 		if err != nil {
 			return false, err
 		}
