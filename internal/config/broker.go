@@ -54,6 +54,8 @@ type Broker struct {
 	CleanerBackoff               time.Duration // log.cleaner.backoff.ms
 	CleanerMapBytes              int64         // log.cleaner.dedupe.buffer.size
 	CleanerBytesPerSecond        float64       // log.cleaner.io.max.bytes.per.second
+	LeaderThrottledRate          int64         // leader.replication.throttled.rate, bytes per second for the replicas in Topic.LeaderThrottled
+	FollowerThrottledRate        int64         // follower.replication.throttled.rate, for those in Topic.FollowerThrottled
 
 	values map[string]string // what was set
 }
@@ -115,6 +117,7 @@ func (b *Broker) parse() error {
 		"offsets.retention.minutes": &b.OffsetsRetentionMinutes, "offsets.commit.timeout.ms": &b.OffsetsCommitTimeoutMs,
 		"varve.tier.cache.bytes": &b.TierCacheBytes, "varve.tier.cache.memory.bytes": &b.TierCacheMemoryBytes,
 		"varve.log.dir.free.min.bytes": &b.LogDirFreeMinBytes, "log.cleaner.dedupe.buffer.size": &b.CleanerMapBytes,
+		"leader.replication.throttled.rate": &b.LeaderThrottledRate, "follower.replication.throttled.rate": &b.FollowerThrottledRate,
 	} {
 		*field = number(name)
 	}

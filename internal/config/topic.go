@@ -31,6 +31,8 @@ type Topic struct {
 	MinCompactionLagMs            int64
 	MaxCompactionLagMs            int64
 	DeleteRetentionMs             int64
+	LeaderThrottled               ThrottledReplicas // leader.replication.throttled.replicas: what Broker.LeaderThrottledRate is for
+	FollowerThrottled             ThrottledReplicas // follower.replication.throttled.replicas
 }
 
 // localDay is what local.retention.ms = -2 means at most (ms): a day on local disk is enough once the bucket has the rest.
@@ -137,6 +139,8 @@ func (b *Broker) Topic(overrides map[string]string) *Topic {
 		MinCompactionLagMs:     number("min.compaction.lag.ms"),
 		MaxCompactionLagMs:     number("max.compaction.lag.ms"),
 		DeleteRetentionMs:      number("delete.retention.ms"),
+		LeaderThrottled:        parseThrottled(text("leader.replication.throttled.replicas")),
+		FollowerThrottled:      parseThrottled(text("follower.replication.throttled.replicas")),
 	}
 	t.MinCleanableDirtyRatio, _ = strconv.ParseFloat(text("min.cleanable.dirty.ratio"), 64)
 	if internal := number("internal.segment.bytes"); internal > 0 {

@@ -26,7 +26,7 @@ func topicChoice(name string, t Type, behind, value, doc string, allowed ...stri
 func topicTable() []Def {
 	const anyInt, anyLong = math.MaxInt32, math.MaxInt64
 	throttled := func(name, doc string) Def {
-		return Def{Name: name, Type: List, Doc: doc, Topic: true, Dynamic: true}
+		return Def{Name: name, Type: List, Doc: doc, Topic: true, Dynamic: true, Check: throttledReplicas(name)}
 	}
 	return []Def{
 		topicChoice("cleanup.policy", List, "log.cleanup.policy", "delete", "What happens to old segments: delete drops them after the retention, compact keeps the last record of each key.", "compact", "delete"),
@@ -38,9 +38,9 @@ func topicTable() []Def {
 		topicNumber("file.delete.delay.ms", Long, "log.segment.delete.delay.ms", "60000", 0, anyLong, "Delay before a deleted partition's files go, in ms."),
 		topicNumber("flush.messages", Long, "log.flush.interval.messages", "9223372036854775807", 1, anyLong, "Accepted for Kafka's sake: Varve syncs before it acknowledges (varve.durability)."),
 		topicNumber("flush.ms", Long, "", "9223372036854775807", 0, anyLong, "Accepted for Kafka's sake: Varve syncs before it acknowledges (varve.durability)."),
-		throttled("follower.replication.throttled.replicas", "Replicas whose replication is throttled on the follower's side."),
+		throttled("follower.replication.throttled.replicas", "Replicas that follower.replication.throttled.rate is for: partition:broker,... or * for all. Varve keeps it, and does not throttle yet."),
 		topicNumber("index.interval.bytes", Int, "log.index.interval.bytes", "4096", 0, anyInt, "Bytes between two entries of the offset index."),
-		throttled("leader.replication.throttled.replicas", "Replicas whose replication is throttled on the leader's side."),
+		throttled("leader.replication.throttled.replicas", "Replicas that leader.replication.throttled.rate is for: partition:broker,... or * for all. Varve keeps it, and does not throttle yet."),
 		topicNumber("local.retention.bytes", Long, "log.local.retention.bytes", "-2", -2, anyLong, "Bytes kept on local disk of what is in the bucket already; -2: as retention.bytes."),
 		topicNumber("local.retention.ms", Long, "log.local.retention.ms", "-2", -2, anyLong, "How long local copies of uploaded segments stay, in ms; -2: a day, or retention.ms if shorter."),
 		topicNumber("max.compaction.lag.ms", Long, "log.cleaner.max.compaction.lag.ms", "9223372036854775807", 1, anyLong, "Longest time that a record stays uncompacted, in ms."),
