@@ -102,8 +102,13 @@ func describeTopic(im *metadata.Image, t *metadata.Topic, req *kmsg.MetadataRequ
 		mp.Leader, mp.ErrorCode = leaderOf(im, p)
 		mp.Replicas, mp.ISR = brokerIDs(p.Replicas), brokerIDs(p.ISR)
 		mp.OfflineReplicas = offlineReplicas(im, p)
-		if req.Version == 0 && mp.ErrorCode == 0 && len(mp.OfflineReplicas) > 0 {
-			mp.ErrorCode = kerr.ReplicaNotAvailable.Code
+		if req.Version == 0 {
+			var replicas, isr bool
+			mp.Replicas, replicas = shownBrokers(im, mp.Replicas)
+			mp.ISR, isr = shownBrokers(im, mp.ISR)
+			if mp.ErrorCode == 0 && !(replicas && isr) {
+				mp.ErrorCode = kerr.ReplicaNotAvailable.Code
+			}
 		}
 		mt.Partitions[i] = mp
 	}
@@ -118,15 +123,25 @@ func leaderOf(im *metadata.Image, p *metadata.Partition) (int32, int16) {
 	return int32(p.Leader), 0
 }
 
-// offlineReplicas are the replicas whose broker is gone or fenced.
+// offlineReplicas are the replicas whose broker is gone or fenced, or lost the directory that held them.
 func offlineReplicas(im *metadata.Image, p *metadata.Partition) []int32 {
 	offline := []int32{}
-	for _, r := range p.Replicas {
-		if b := im.Brokers[r]; b == nil || b.Fenced {
+	for i, r := range p.Replicas {
+		if im.ReplicaOffline(p, i) {
 			offline = append(offline, int32(r))
 		}
 	}
 	return offline
+}
+
+// shownBrokers returns those of ids that clients of Metadata v0 may see, and reports whether that is all: the others are not in its list of
+// brokers, and v0 has no list of replicas that are offline.
+func shownBrokers(im *metadata.Image, ids []int32) (shown []int32, all bool) {
+	shown = slices.DeleteFunc(slices.Clone(ids), func(id int32) bool {
+		b := im.Brokers[metadata.BrokerID(id)]
+		return b == nil || b.Fenced
+	})
+	return shown, len(shown) == len(ids)
 }
 
 // liveBrokers lists the unfenced brokers by id.

@@ -15,13 +15,6 @@ var apiVersions = register(api{key: kmsg.ApiVersions, min: 0, max: 4, handle: ha
 // softwareName is what client software may call itself (KIP-511), its version too.
 var softwareName = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)
 
-// metadataVersion is the feature level that tools read as "Kafka 4.3". transaction.version and group.version are not finalized, so that
-// clients do not use what a later release brings (TV2 transactions, KIP-848 groups).
-const (
-	metadataVersionMin = 7
-	metadataVersion    = 30
-)
-
 func handleApiVersions(_ context.Context, s *Server, r *request) reply {
 	req := r.Request.(*kmsg.ApiVersionsRequest)
 	resp := kmsg.NewPtrApiVersionsResponse()
@@ -33,11 +26,9 @@ func handleApiVersions(_ context.Context, s *Server, r *request) reply {
 		resp.ApiKeys = append(resp.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: key, MinVersion: a.min, MaxVersion: a.max})
 	}
 	slices.SortFunc(resp.ApiKeys, func(a, b kmsg.ApiVersionsResponseApiKey) int { return cmp.Compare(a.ApiKey, b.ApiKey) })
-	resp.SupportedFeatures = []kmsg.ApiVersionsResponseSupportedFeature{
-		{Name: "metadata.version", MinVersion: metadataVersionMin, MaxVersion: metadataVersion},
-	}
-	resp.FinalizedFeatures = []kmsg.ApiVersionsResponseFinalizedFeature{
-		{Name: "metadata.version", MinVersionLevel: metadataVersion, MaxVersionLevel: metadataVersion},
+	for _, f := range features {
+		resp.SupportedFeatures = append(resp.SupportedFeatures, kmsg.ApiVersionsResponseSupportedFeature{Name: f.name, MinVersion: f.min, MaxVersion: f.max})
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, kmsg.ApiVersionsResponseFinalizedFeature{Name: f.name, MinVersionLevel: f.level, MaxVersionLevel: f.level})
 	}
 	resp.FinalizedFeaturesEpoch = max(s.cfg.Image().Version, 0)
 	return answer(resp)

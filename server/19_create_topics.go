@@ -244,7 +244,7 @@ func (p *topicPlan) manual(t kmsg.CreateTopicsRequestTopic) ([][]metadata.Broker
 		if assignment[a.Partition] != nil {
 			return nil, refuse(kerr.InvalidReplicaAssignment, "Found multiple manual partition assignments for partition %d", a.Partition)
 		}
-		replicas, err := checkReplicas(p.image, a.Replicas)
+		replicas, err := checkReplicas(p.image, int(a.Partition), a.Replicas)
 		if err != nil {
 			return nil, err
 		}
@@ -253,8 +253,8 @@ func (p *topicPlan) manual(t kmsg.CreateTopicsRequestTopic) ([][]metadata.Broker
 	return assignment, sameFactor(assignment, len(assignment[0]))
 }
 
-// checkReplicas checks one manual replica list: not empty, registered brokers, each once, at least one of them alive.
-func checkReplicas(im *metadata.Image, ids []int32) ([]metadata.BrokerID, error) {
+// checkReplicas checks the manual replica list of one partition: not empty, registered brokers, each once, at least one of them alive.
+func checkReplicas(im *metadata.Image, partition int, ids []int32) ([]metadata.BrokerID, error) {
 	if len(ids) == 0 {
 		return nil, refuse(kerr.InvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
 	}
@@ -272,7 +272,8 @@ func checkReplicas(im *metadata.Image, ids []int32) ([]metadata.BrokerID, error)
 		alive = alive || im.Live(id)
 	}
 	if !alive {
-		return nil, refuse(kerr.InvalidReplicaAssignment, "All brokers specified in the manual partition assignment are fenced or in controlled shutdown.")
+		return nil, refuse(kerr.InvalidReplicaAssignment,
+			"All brokers specified in the manual partition assignment for partition %d are fenced or in controlled shutdown.", partition)
 	}
 	return replicas, nil
 }

@@ -59,7 +59,7 @@ func (s *Server) addPartitions(ctx context.Context, t kmsg.CreatePartitionsReque
 	case added > maxTopicPartitions:
 		return errExcessive
 	}
-	factor := len(topic.Partitions[0].Replicas)
+	factor := topic.Partitions[0].ReplicationFactor()
 	assignment, err := placeNewPartitions(im, t, added, factor, now)
 	if err != nil {
 		return err
@@ -78,8 +78,8 @@ func placeNewPartitions(im *metadata.Image, t kmsg.CreatePartitionsRequestTopic,
 			"Attempted to add %d additional partition(s), but only %d assignment(s) were specified.", added, len(manual))
 	}
 	assignment := make([][]metadata.BrokerID, 0, added)
-	for _, a := range manual {
-		replicas, err := checkReplicas(im, a.Replicas)
+	for i, a := range manual {
+		replicas, err := checkReplicas(im, from+i, a.Replicas)
 		if err != nil {
 			return nil, err
 		}

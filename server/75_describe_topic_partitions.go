@@ -91,7 +91,7 @@ func describedTopic(im *metadata.Image, t *metadata.Topic, from, limit int) kmsg
 		rp.Partition, rp.LeaderEpoch = int32(i), p.LeaderEpoch
 		rp.LeaderID, rp.ErrorCode = leaderOf(im, p)
 		rp.Replicas, rp.ISR, rp.OfflineReplicas = brokerIDs(p.Replicas), brokerIDs(p.ISR), offlineReplicas(im, p)
-		rp.EligibleLeaderReplicas, rp.LastKnownELR = []int32{}, []int32{}
+		rp.EligibleLeaderReplicas, rp.LastKnownELR = brokerIDs(p.ELR), brokerIDs(p.LastKnownELR)
 		rt.Partitions = append(rt.Partitions, rp)
 	}
 	return rt

@@ -20,7 +20,7 @@ func TestMetadataOfAnUnwellCluster(t *testing.T) {
 	lost.Partitions[0].Leader = 2
 	lost.Partitions[1].Leader = metadata.NoBroker
 	for _, p := range lost.Partitions {
-		p.Replicas = []metadata.BrokerID{1, 2}
+		p.Replicas, p.Dirs = []metadata.BrokerID{1, 2}, make([]metadata.DirID, 2)
 	}
 	_, addr := startServer(t, Config{Image: func() *metadata.Image { return im }})
 	p := dial(t, addr)
@@ -119,7 +119,8 @@ func TestEveryVersionAnswers(t *testing.T) {
 	p := dial(t, c.addr)
 	for _, key := range []kmsg.Key{kmsg.Metadata, kmsg.SASLHandshake, kmsg.ApiVersions, kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.InitProducerID,
 		kmsg.DescribeACLs, kmsg.CreateACLs, kmsg.DeleteACLs, kmsg.DescribeConfigs, kmsg.AlterConfigs, kmsg.DescribeLogDirs, kmsg.SASLAuthenticate,
-		kmsg.CreatePartitions, kmsg.ElectLeaders, kmsg.IncrementalAlterConfigs, kmsg.ListPartitionReassignments, kmsg.DescribeCluster,
+		kmsg.CreatePartitions, kmsg.ElectLeaders, kmsg.IncrementalAlterConfigs, kmsg.AlterPartitionAssignments, kmsg.ListPartitionReassignments,
+		kmsg.UpdateFeatures, kmsg.DescribeCluster,
 		kmsg.DescribeProducers, kmsg.ListConfigResources, kmsg.DescribeTopicPartitions} {
 		a := registry[int16(key)]
 		for v := a.served; v <= a.max; v++ {

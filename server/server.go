@@ -56,6 +56,7 @@ type Admin interface {
 	TopicStore
 	ConfigStore
 	ElectionStore
+	ReassignmentStore
 	ProducerIDStore
 }
 

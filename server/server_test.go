@@ -47,7 +47,7 @@ func addTopic(im *metadata.Image, name string, partitions int, leader metadata.B
 	t := &metadata.Topic{ID: uuid.New(), Name: name, Configs: map[string]string{}}
 	for p := range partitions {
 		t.Partitions = append(t.Partitions, &metadata.Partition{TopicPartition: metadata.TopicPartition{TopicID: t.ID, Partition: int32(p)},
-			Leader: leader, LeaderEpoch: 3, Replicas: []metadata.BrokerID{1}, ISR: []metadata.BrokerID{1}})
+			Leader: leader, LeaderEpoch: 3, Replicas: []metadata.BrokerID{1}, ISR: []metadata.BrokerID{1}, Dirs: make([]metadata.DirID, 1)})
 	}
 	im.Topics[t.ID], im.ByName[name] = t, t
 	return t
