@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 	"varve/commitlog"
 	"varve/metadata"
 )
+
+// unasked is the number of a request that is not sent yet.
+const unasked = math.MaxInt64
 
 // fetchSession is the follower's side of a fetch session: what the leader has been told, and what it has to be told with the next request.
 type fetchSession struct {
@@ -140,6 +144,9 @@ func (s *fetchSession) answered(ctx context.Context, resp *kmsg.FetchResponse) e
 			}
 			if a, ok := s.take(key, x, &t.Partitions[j]); ok {
 				news = append(news, a)
+			}
+			if s.dirty[key] {
+				x.sentIn = unasked // the answer to a request that is under way repeats this one
 			}
 		}
 	}
