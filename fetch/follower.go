@@ -22,6 +22,7 @@ const hwInterval = 500 * time.Millisecond
 // partition into the queues of the sessions that follow it. Safe for concurrent use.
 type Followers struct {
 	partitions *replica.Manager
+	gone       func(metadata.BrokerID)
 	mu         struct {
 		sync.Mutex
 		byID     map[int32]*FollowerSession
@@ -29,9 +30,9 @@ type Followers struct {
 	}
 }
 
-// NewFollowers returns the sessions over m's partitions.
-func NewFollowers(m *replica.Manager) *Followers {
-	f := &Followers{partitions: m}
+// NewFollowers returns the sessions over m's partitions. gone is called when a follower's connection ended: it may be dead; it may be nil and must not block.
+func NewFollowers(m *replica.Manager, gone func(metadata.BrokerID)) *Followers {
+	f := &Followers{partitions: m, gone: gone}
 	f.mu.byID, f.mu.byClient = map[int32]*FollowerSession{}, map[string]*FollowerSession{}
 	return f
 }
@@ -152,6 +153,9 @@ func (f *Followers) end(s *FollowerSession) {
 		delete(f.mu.byClient, s.client)
 	}
 	f.mu.Unlock()
+	if f.gone != nil {
+		f.gone(s.broker)
+	}
 	s.close()
 }
 

@@ -31,11 +31,14 @@ const (
 // or, when the ISR has none, an electable one of the ELR, which then is the ISR. With unclean, and no valid one, a
 // replica whose broker is alive leads with itself as the ISR and rebuilds from the bucket: what was acknowledged but not
 // uploaded may be lost. The last known leader comes first then, after it those that have their log. Without any, the
-// partition has no leader and keeps its ISR. minISR is min.insync.replicas of the topic. p is not modified; the result
+// partition has no leader and keeps its ISR; but a leader that is shutting down leads until it is fenced. minISR is min.insync.replicas of the topic. p is not modified; the result
 // is p itself when nothing changes.
 func Elect(p *Partition, brokers map[BrokerID]*Broker, prefer Preference, unclean bool, minISR int) *Partition {
 	if i := validLeader(p, brokers, prefer); i >= 0 {
 		return withLeader(p, p.Replicas[i], minISR)
+	}
+	if leadsToTheEnd(p, brokers) {
+		return p
 	}
 	if i := uncleanChoice(p, brokers); i >= 0 && unclean {
 		return uncleanLeader(p, i, brokers[p.Replicas[i]])
@@ -69,6 +72,12 @@ func choose(p *Partition, prefer Preference, valid func(i int) bool) int {
 		}
 	}
 	return -1
+}
+
+// leadsToTheEnd reports whether the leader of p is shutting down, and can still do what it did.
+func leadsToTheEnd(p *Partition, brokers map[BrokerID]*Broker) bool {
+	b := brokers[p.Leader]
+	return b != nil && b.InShutdown && !b.Fenced && hasLog(p, p.Leader, brokers)
 }
 
 // uncleanChoice returns the index in Replicas of the one that loses least, as far as is known; -1 when none is alive.

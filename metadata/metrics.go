@@ -43,6 +43,7 @@ func newPublisherMetrics(reg prometheus.Registerer) publisherMetrics {
 type nodeMetrics struct {
 	controller prometheus.Gauge
 	fenced     prometheus.Gauge
+	suspects   prometheus.Counter
 }
 
 func newNodeMetrics(reg prometheus.Registerer, offlinePartitions func() float64) nodeMetrics {
@@ -59,6 +60,10 @@ func newNodeMetrics(reg prometheus.Registerer, offlinePartitions func() float64)
 		fenced: f.NewGauge(prometheus.GaugeOpts{
 			Name: "varve_metadata_fenced",
 			Help: "1 while this broker is not an active member of the cluster.",
+		}),
+		suspects: f.NewCounter(prometheus.CounterOpts{
+			Name: "varve_metadata_suspects_fenced_total",
+			Help: "Brokers that this broker fenced because they refused connections, before their session ended.",
 		}),
 	}
 }

@@ -26,7 +26,9 @@ const (
 type Membership interface {
 	Register(ctx context.Context, r Registration) (BrokerEpoch, error)
 	Heartbeat(ctx context.Context, id BrokerID, epoch BrokerEpoch, applied int64, ttl time.Duration) (fenced bool, err error)
+	BeginShutdown(ctx context.Context, id BrokerID, epoch BrokerEpoch) error
 	Unregister(ctx context.Context, id BrokerID, epoch BrokerEpoch) error
+	FenceSuspect(ctx context.Context, by BrokerID, byEpoch BrokerEpoch, suspect BrokerID, suspectEpoch BrokerEpoch) (fenced bool, err error)
 }
 
 // NodeConfig of a Node.
@@ -37,8 +39,18 @@ type NodeConfig struct {
 	Publisher         *Publisher
 	HeartbeatInterval time.Duration // default 2 s
 	SessionTimeout    time.Duration // default 9 s
-	Logger            *slog.Logger
-	Registerer        prometheus.Registerer
+	// Probe tells whether a suspected broker lives. It says no only when that is certain: its host refused a
+	// connection. It returns within ctx. nil: no suspicion is ever confirmed.
+	Probe      func(ctx context.Context, b *Broker) (alive bool)
+	Balance    Balance
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Balance is how leadership returns to preferred leaders.
+type Balance struct {
+	Interval   time.Duration // leader.imbalance.check.interval.seconds; 0: never
+	Percentage int           // leader.imbalance.per.broker.percentage
 }
 
 // Node is this broker's life in the cluster: it registers, keeps its session, tries to be the controller and does the
@@ -48,6 +60,7 @@ type Node struct {
 	cfg        NodeConfig
 	metrics    nodeMetrics
 	controller *controllerLoop
+	suspicions *suspicions
 
 	epoch      atomic.Int64
 	fenced     atomic.Bool
@@ -69,11 +82,12 @@ func NewNode(cfg NodeConfig) *Node {
 	n := &Node{cfg: cfg, newImage: make(chan struct{}, 1)}
 	n.metrics = newNodeMetrics(cfg.Registerer, n.offlinePartitions)
 	n.controller = newControllerLoop(cfg, n.metrics.controller)
+	n.suspicions = newSuspicions(n)
 	n.fenced.Store(true)
 	n.metrics.fenced.Set(1)
-	cfg.Publisher.OnImage(func(*Image) {
+	cfg.Publisher.OnImage(func(im *Image) {
 		signal(n.newImage)
-		signal(n.controller.newImage)
+		n.controller.onImage(im)
 	})
 	return n
 }
@@ -165,16 +179,33 @@ func (n *Node) observe(ctx context.Context, err error) {
 	}
 }
 
-// Run keeps the session and does the controller's work until ctx ends. Call it after Join, and Leave after it.
+// Run keeps the session, looks into suspicions and does the controller's work until ctx ends. Call it after Join, and
+// Leave after it.
 func (n *Node) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { n.heartbeats(ctx) })
+	wg.Go(func() { n.suspicions.run(ctx) })
 	wg.Go(func() { n.controller.lease(ctx) })
 	wg.Go(func() { n.controller.duties(ctx) })
 	wg.Wait()
 }
 
-// Leave is the end of a controlled shutdown: leaderships are given up before the listeners close. ctx bounds it.
+// Retire is the beginning of a controlled shutdown, before the listeners close: what others can lead or own goes to
+// them, and when Retire returns this broker's image shows it. Run must still be running. ctx bounds it.
+func (n *Node) Retire(ctx context.Context) error {
+	n.controller.retire()
+	err := n.cfg.Membership.BeginShutdown(ctx, n.cfg.Registration.ID, n.Epoch())
+	if errors.Is(err, kerr.StaleBrokerEpoch) {
+		return nil // as in Leave
+	}
+	if err != nil {
+		return err
+	}
+	return n.cfg.Publisher.Refresh(ctx)
+}
+
+// Leave is the end of a controlled shutdown: what this broker alone can lead is given up too, and its registration
+// shows that it ended cleanly. Call it when Run has returned and the logs are closed. ctx bounds it.
 func (n *Node) Leave(ctx context.Context) error {
 	n.fenced.Store(true)
 	n.metrics.fenced.Set(1)
@@ -194,16 +225,22 @@ func (n *Node) heartbeats(ctx context.Context) {
 			return
 		case <-next.C:
 		case <-n.newImage:
-			if !n.Fenced() {
+			if !n.Fenced() && !n.shownFenced() {
 				continue // only a fenced broker has something to gain from haste
 			}
 		}
 		pause := n.cfg.HeartbeatInterval
-		if err := n.beatOrRejoin(ctx); err != nil {
+		if err := n.beatOrRejoin(ctx); err != nil || n.Fenced() {
 			pause = jitter(heartbeatRetry)
 		}
 		next.Reset(pause)
 	}
+}
+
+// shownFenced reports whether the image says that others have fenced this broker: it lives, and says so.
+func (n *Node) shownFenced() bool {
+	b := n.cfg.Publisher.Image().Brokers[n.cfg.Registration.ID]
+	return b != nil && b.Epoch == n.Epoch() && b.Fenced && !b.InShutdown
 }
 
 // beatOrRejoin sends a heartbeat; with its epoch gone the broker registers again.

@@ -47,6 +47,7 @@ type Publisher struct {
 	onImage   []func(*Image) // fixed before Run
 	announced atomic.Int64   // highest version heard of
 	wake      chan struct{}  // capacity 1: announced grew
+	heard     atomic.Int64   // see Heard; 0: nothing since the last poll
 	refresh   chan chan error
 	// doubt is set when the connection that hears announcements was lost or is new: in between, the database may have
 	// become another one, so that what changed since the last load cannot be told.
@@ -181,7 +182,7 @@ func (p *Publisher) load(ctx context.Context) {
 				_ = p.loadOnce(ctx) // observed there; the poll tries again
 			}
 		case <-tick.C:
-			v, err := p.source.Version(ctx)
+			v, err := p.poll(ctx)
 			if ctx.Err() != nil {
 				return
 			}

@@ -73,7 +73,7 @@ func (m *miniature) start(id metadata.BrokerID, path string, settings map[string
 			m.t.Error(err)
 		}
 	})
-	_, addr := startServer(m.t, Config{Self: id, Image: m.image, Partitions: n.parts, Fetcher: fetch.New(n.parts, nil), Followers: fetch.NewFollowers(n.parts)})
+	_, addr := startServer(m.t, Config{Self: id, Image: m.image, Partitions: n.parts, Fetcher: fetch.New(n.parts, nil), Followers: fetch.NewFollowers(n.parts, nil)})
 	host, port, _ := net.SplitHostPort(addr)
 	number, _ := strconv.Atoi(port)
 	m.mu.Lock()
@@ -366,7 +366,7 @@ func TestBusyPartitionsShareAnAnswer(t *testing.T) {
 func TestStaleFollowersAreRefused(t *testing.T) {
 	m := newMiniature(t, 2, nil)
 	id := m.create("t", 1, nil, 1)
-	f := fetch.NewFollowers(m.nodes[1].parts)
+	f := fetch.NewFollowers(m.nodes[1].parts, nil)
 	ask := func(epoch int32) error {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -99,12 +100,37 @@ func runBroker(ctx context.Context, cfg *config.Broker, log *slog.Logger, reg pr
 	b.settle(ctx)
 	running.Go(func() { b.tier.Run(session) })
 	ready(b.listener.Addr())
-	err = b.server().Serve(ctx, b.listener)
+	serving, stopServing := context.WithCancel(background)
+	defer stopServing()
+	retired := context.AfterFunc(ctx, func() {
+		b.retire(background, node)
+		stopServing()
+	})
+	defer retired()
+	err = b.server(node).Serve(serving, b.listener)
 	end()
 	<-ended
 	bye, cancel := context.WithTimeout(background, leaveGrace)
 	defer cancel()
 	return errors.Join(endedBy(ctx), err, node.Leave(bye))
+}
+
+// retire gives up leaderships while this broker still serves, so that clients and followers find the new leaders at once.
+func (b *broker) retire(ctx context.Context, node *metadata.Node) {
+	ctx, cancel := context.WithTimeout(ctx, leaveGrace)
+	defer cancel()
+	if err := node.Retire(ctx); err != nil {
+		b.log.Warn("leaderships could not be given up before stopping: their partitions wait until this broker's death is noticed", "error", err)
+	}
+}
+
+// probe reports whether a broker accepts connections. Only a refusal is a no: what takes long may be slow.
+func probe(ctx context.Context, b *metadata.Broker) bool {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
+	if err == nil {
+		_ = conn.Close()
+	}
+	return !errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // open connects to Postgres and opens the log directories.
@@ -145,7 +171,7 @@ func (b *broker) node() (*metadata.Node, error) {
 		r.Dirs = append(r.Dirs, d.ID())
 	}
 	return metadata.NewNode(metadata.NodeConfig{Registration: r, Membership: b.store, Controllers: b.store, Publisher: b.publisher,
-		HeartbeatInterval: b.cfg.BrokerHeartbeatInterval, SessionTimeout: b.cfg.BrokerSessionTimeout, Logger: b.log, Registerer: b.reg}), nil
+		HeartbeatInterval: b.cfg.BrokerHeartbeatInterval, SessionTimeout: b.cfg.BrokerSessionTimeout, Probe: probe, Logger: b.log, Registerer: b.reg}), nil
 }
 
 // wire builds the rooms that follow the image, and the tier.
@@ -155,7 +181,7 @@ func (b *broker) wire(ctx context.Context, node *metadata.Node) error {
 		return err
 	}
 	partitions := replica.Config{Self: self, Dirs: b.dirs, Broker: b.current, Store: b.store, ISR: b.store, Dialer: transport.Dialer{}, Epoch: node.Epoch,
-		OnLead: b.tier.Led, Logger: b.log, Registerer: b.reg}
+		OnLead: b.tier.Led, Suspect: node.Suspect, Logger: b.log, Registerer: b.reg}
 	if b.reader != nil {
 		partitions.Restorer = b.tier
 	}
@@ -198,14 +224,14 @@ func (b *broker) wireTier(ctx context.Context, self metadata.BrokerID) error {
 	return nil
 }
 
-func (b *broker) server() *server.Server {
+func (b *broker) server(node *metadata.Node) *server.Server {
 	var remote fetch.RemoteReader // a nil *Reader in it would not be nil
 	var sizes server.RemoteSizes
 	if b.reader != nil {
 		remote, sizes = b.reader, b.tier
 	}
 	return server.New(server.Config{Self: metadata.BrokerID(b.cfg.NodeID), Broker: b.current, Image: b.publisher.Image, Refresh: b.publisher.Refresh,
-		Store: b.store, Partitions: b.partitions, Dirs: b.dirs, Producer: ingest.New(b.partitions, b.log), Fetcher: fetch.New(b.partitions, remote), Followers: fetch.NewFollowers(b.partitions),
+		Store: b.store, Partitions: b.partitions, Dirs: b.dirs, Producer: ingest.New(b.partitions, b.log), Fetcher: fetch.New(b.partitions, remote), Followers: fetch.NewFollowers(b.partitions, node.Suspect),
 		Groups: b.groups, Remote: sizes, Logger: b.log, Registerer: b.reg})
 }
 

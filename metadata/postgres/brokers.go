@@ -99,45 +99,6 @@ func saveRegistration(ctx context.Context, tx pgx.Tx, b *metadata.Broker, r meta
 	return err
 }
 
-// takeAway moves leadership and in-sync membership away from broker id, where brokers (locked) say that it cannot have
-// them. unclean: it is a new process, and the one before it did not take its leave.
-func (s *Store) takeAway(ctx context.Context, tx pgx.Tx, id metadata.BrokerID, brokers map[metadata.BrokerID]*metadata.Broker, unclean bool) error {
-	partitions, err := lockPartitions(ctx, tx, `WHERE replicas @> ARRAY[$1::int]`, id)
-	if err != nil {
-		return err
-	}
-	minISR, err := s.minISR(ctx, tx, partitions)
-	if err != nil {
-		return err
-	}
-	var changed []*metadata.Partition
-	for _, p := range partitions {
-		if !lost(p, id, brokers) {
-			continue
-		}
-		if next := metadata.WithoutBroker(p, id, brokers, minISR(p.TopicID), unclean); next != p {
-			changed = append(changed, next)
-		}
-	}
-	return savePartitions(ctx, tx, changed)
-}
-
-// takeShards takes the coordinator shards that broker id owns away from it.
-func takeShards(ctx context.Context, tx pgx.Tx, id metadata.BrokerID) error {
-	_, err := tx.Exec(ctx, `UPDATE coordinator_shard SET owner = -1, epoch = epoch + 1 WHERE owner = $1`, id)
-	return err
-}
-
-// lost reports that broker id cannot hold its part of p.
-func lost(p *metadata.Partition, id metadata.BrokerID, brokers map[metadata.BrokerID]*metadata.Broker) bool {
-	for i, r := range p.Replicas {
-		if r == id {
-			return !metadata.Electable(p, i, brokers)
-		}
-	}
-	return false
-}
-
 // Heartbeat renews a broker's session for ttl and tells whether it is fenced. A broker that has applied the version of
 // its own registration is unfenced by it. STALE_BROKER_EPOCH: another process has registered as this broker.
 func (s *Store) Heartbeat(ctx context.Context, id metadata.BrokerID, epoch metadata.BrokerEpoch, applied int64, ttl time.Duration) (fenced bool, err error) {
@@ -180,35 +141,4 @@ func staleIfNone(err error, id metadata.BrokerID, epoch metadata.BrokerEpoch) er
 		return fmt.Errorf("%w: broker %d is no longer registered with epoch %d", kerr.StaleBrokerEpoch, id, epoch)
 	}
 	return err
-}
-
-// Unregister is the end of a controlled shutdown: the broker is fenced at once, leaves the ISRs that have another
-// member, gives up its leaderships and coordinator shards, and ceases to be the controller. Its registration stays, so
-// that its partitions wait for it, with the mark of a clean end: a session that ended at '-infinity'.
-// STALE_BROKER_EPOCH when another process has taken over.
-func (s *Store) Unregister(ctx context.Context, id metadata.BrokerID, epoch metadata.BrokerEpoch) error {
-	return s.change(ctx, brokerOp("unregister broker"), func(ctx context.Context, tx pgx.Tx) (bool, error) {
-		if err := releaseController(ctx, tx, id); err != nil {
-			return false, err
-		}
-		brokers, err := readBrokers(ctx, tx, `FOR UPDATE`)
-		if err != nil {
-			return false, err
-		}
-		b := brokers[id]
-		if b == nil || b.Epoch != epoch {
-			return false, staleIfNone(pgx.ErrNoRows, id, epoch)
-		}
-		b.Fenced, b.InShutdown = true, true
-		if _, err := tx.Exec(ctx, `UPDATE broker SET fenced = true, in_shutdown = true WHERE broker_id = $1`, id); err != nil {
-			return false, err
-		}
-		if _, err := tx.Exec(ctx, `UPDATE broker_lease SET expires_at = '-infinity' WHERE broker_id = $1`, id); err != nil {
-			return false, err
-		}
-		if err := s.takeAway(ctx, tx, id, brokers, false); err != nil {
-			return false, err
-		}
-		return true, takeShards(ctx, tx, id)
-	})
 }

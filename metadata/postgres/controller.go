@@ -22,9 +22,8 @@ func (s *Store) AcquireController(ctx context.Context, id metadata.BrokerID, ttl
 	defer cancel()
 	err = s.transact(ctx, s.leases, brokerOp("acquire controller"), pgx.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
 		ok = false
-		// First without locks: most of the time another broker is the controller and works.
-		var free bool
-		if err := tx.QueryRow(ctx, leaseIsFree, id).Scan(&free); err != nil || !free {
+		// First without locks, which a working controller would have to wait for.
+		if held, err := leaseOfOthers(ctx, tx, id, ``); err != nil || held > 0 {
 			return cmp.Or(err, errRollback)
 		}
 		err := tx.QueryRow(ctx, `SELECT epoch FROM controller_epoch FOR UPDATE SKIP LOCKED`).Scan(&epoch)
@@ -34,7 +33,7 @@ func (s *Store) AcquireController(ctx context.Context, id metadata.BrokerID, ttl
 		if err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, leaseIsFree+` FOR UPDATE OF l`, id).Scan(&free); err != nil || !free {
+		if held, err := leaseOfOthers(ctx, tx, id, `FOR UPDATE OF l`); err != nil || held > 0 {
 			return cmp.Or(err, errRollback)
 		}
 		epoch, ok = epoch+1, true
@@ -46,7 +45,28 @@ func (s *Store) AcquireController(ctx context.Context, id metadata.BrokerID, ttl
 	return epoch, true, nil
 }
 
-const leaseIsFree = `SELECT l.expires_at < clock_timestamp() OR e.broker_id = $1 FROM controller_lease l, controller_epoch e`
+// ControllerLease tells for how long from now another broker than id holds the controller's lease; 0: AcquireController
+// may succeed. It also returns the version in force.
+func (s *Store) ControllerLease(ctx context.Context, id metadata.BrokerID) (held time.Duration, version int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+	defer cancel()
+	err = s.transact(ctx, s.leases, brokerOp("controller lease"), pgx.TxOptions{}, func(ctx context.Context, tx pgx.Tx) (err error) {
+		if held, err = leaseOfOthers(ctx, tx, id, ``); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `SELECT v FROM meta_version`).Scan(&version)
+	})
+	return held, version, err
+}
+
+// leaseOfOthers returns for how long another broker than id holds the controller's lease, 0 when it is free.
+func leaseOfOthers(ctx context.Context, tx pgx.Tx, id metadata.BrokerID, locking string) (time.Duration, error) {
+	var ms int64
+	err := tx.QueryRow(ctx, `SELECT CASE WHEN l.expires_at < clock_timestamp() OR e.broker_id = $1 THEN 0
+		ELSE 1 + (1000 * extract(epoch FROM l.expires_at - clock_timestamp()))::bigint END
+		FROM controller_lease l, controller_epoch e `+locking, id).Scan(&ms)
+	return time.Duration(ms) * time.Millisecond, err
+}
 
 func takeOver(ctx context.Context, tx pgx.Tx, id metadata.BrokerID, epoch int64, ttl time.Duration) error {
 	if _, err := tx.Exec(ctx, `UPDATE controller_epoch SET epoch = $1, broker_id = $2`, epoch, id); err != nil {
@@ -66,41 +86,48 @@ func takeOver(ctx context.Context, tx pgx.Tx, id metadata.BrokerID, epoch int64,
 const freshSessions = `UPDATE broker_lease SET expires_at = greatest(expires_at, clock_timestamp() + ttl)
 	WHERE broker_id IN (SELECT broker_id FROM broker WHERE NOT fenced)`
 
-// RenewController extends the lease by ttl from now; ok false: another broker has taken over. A lease that ran out
-// without a successor goes on, but means that nobody could renew anything: the brokers get full sessions as after a
-// takeover.
-func (s *Store) RenewController(ctx context.Context, epoch int64, ttl time.Duration) (ok bool, err error) {
+// RenewController extends the lease by ttl from now, if epoch is still in force. A lease that ran out without a
+// successor goes on, but means that nobody could renew anything: the brokers get full sessions as after a takeover.
+func (s *Store) RenewController(ctx context.Context, epoch int64, ttl time.Duration) (metadata.Renewal, error) {
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
-	err = s.transact(ctx, s.leases, brokerOp("renew controller"), pgx.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
+	var r metadata.Renewal
+	err := s.transact(ctx, s.leases, brokerOp("renew controller"), pgx.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
+		r = metadata.Renewal{}
 		var expired bool
-		err := tx.QueryRow(ctx, `SELECT expires_at < clock_timestamp() FROM controller_lease WHERE epoch = $1 FOR UPDATE`, epoch).Scan(&expired)
+		err := tx.QueryRow(ctx, `SELECT l.expires_at < clock_timestamp(), v, EXISTS (SELECT FROM broker_lease b JOIN broker USING (broker_id)
+				WHERE NOT fenced AND b.expires_at < clock_timestamp())
+			FROM controller_lease l, meta_version WHERE epoch = $1 FOR UPDATE OF l`, epoch).Scan(&expired, &r.Version, &r.SessionExpired)
 		if errors.Is(err, pgx.ErrNoRows) {
-			ok = false
 			return errRollback
 		}
 		if err != nil {
 			return err
 		}
 		if expired {
+			r.SessionExpired = false
 			if _, err := tx.Exec(ctx, freshSessions); err != nil {
 				return err
 			}
 		}
-		ok = true
+		r.Held = true
 		_, err = tx.Exec(ctx, `UPDATE controller_lease SET expires_at = clock_timestamp() + $1`, ttl)
 		return err
 	})
-	return ok && err == nil, err
+	if err != nil {
+		return metadata.Renewal{}, err
+	}
+	return r, nil
 }
 
-// releaseController gives the role back when broker id holds it. It locks controller_epoch either way: it is the first
-// in the order of locks.
-func releaseController(ctx context.Context, tx pgx.Tx, id metadata.BrokerID) error {
-	var holder metadata.BrokerID
-	if err := tx.QueryRow(ctx, `SELECT broker_id FROM controller_epoch FOR UPDATE`).Scan(&holder); err != nil || holder != id {
-		return err
-	}
+// lockController locks the controller's role, which is the first in the order of locks, and tells who holds it.
+func lockController(ctx context.Context, tx pgx.Tx) (holder metadata.BrokerID, err error) {
+	err = tx.QueryRow(ctx, `SELECT broker_id FROM controller_epoch FOR UPDATE`).Scan(&holder)
+	return holder, err
+}
+
+// releaseController gives up the role, which is locked, so that another broker can take it at once.
+func releaseController(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, `UPDATE controller_epoch SET epoch = epoch + 1, broker_id = -1`); err != nil {
 		return err
 	}

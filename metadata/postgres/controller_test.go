@@ -69,11 +69,11 @@ func TestDeposedController(t *testing.T) {
 	}
 	_, err := s.ControllerPass(t.Context(), old)
 	wantKafka(t, err, kerr.NotController)
-	if ok, err := s.RenewController(t.Context(), old, time.Minute); ok || err != nil {
-		t.Error(ok, err)
+	if r, err := s.RenewController(t.Context(), old, time.Minute); r.Held || err != nil {
+		t.Error(r, err)
 	}
-	if ok, err := s.RenewController(t.Context(), young, time.Minute); !ok || err != nil {
-		t.Error(ok, err)
+	if r, err := s.RenewController(t.Context(), young, time.Minute); !r.Held || r.SessionExpired || err != nil {
+		t.Error(r, err)
 	}
 	if im := snapshot(t, s); im.GroupShards[0].Owner != metadata.NoBroker || im.Controller != 2 {
 		t.Error("the old one assigned shards", im.GroupShards[0], im.Controller)
@@ -124,8 +124,8 @@ func TestFullSessionsAfterOutage(t *testing.T) {
 	for name, resume := range map[string]func(*testing.T, *postgres.Store, int64) int64{
 		"a new controller": func(t *testing.T, s *postgres.Store, _ int64) int64 { return acquire(t, s, 2, time.Minute) },
 		"the same, renewing": func(t *testing.T, s *postgres.Store, old int64) int64 {
-			if ok, err := s.RenewController(t.Context(), old, time.Minute); !ok || err != nil {
-				t.Fatal(ok, err)
+			if r, err := s.RenewController(t.Context(), old, time.Minute); !r.Held || r.SessionExpired || err != nil {
+				t.Fatal(r, err)
 			}
 			return old
 		},

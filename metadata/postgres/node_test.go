@@ -19,13 +19,15 @@ type member struct {
 	stop      func() // ends Run and waits, without Leave: as a killed process
 }
 
-func startMember(t *testing.T, url string, r metadata.Registration) *member {
+func startMember(t *testing.T, url string, r metadata.Registration, edits ...func(*metadata.NodeConfig)) *member {
 	t.Helper()
 	m := &member{store: openURL(t, url)}
 	m.publisher = metadata.NewPublisher(m.store, nil, nil)
-	m.node = metadata.NewNode(metadata.NodeConfig{
-		Registration: r, Membership: m.store, Controllers: m.store, Publisher: m.publisher,
-	})
+	cfg := metadata.NodeConfig{Registration: r, Membership: m.store, Controllers: m.store, Publisher: m.publisher}
+	for _, edit := range edits {
+		edit(&cfg)
+	}
+	m.node = metadata.NewNode(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	m.stop = func() { cancel(); wg.Wait() }

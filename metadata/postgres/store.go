@@ -93,6 +93,8 @@ func newPool(ctx context.Context, url string, conns int32) (*pgxpool.Pool, error
 	}
 	pc.MaxConns = conns
 	pc.ConnConfig.ConnectTimeout = connectTimeout
+	// Asking an idle connection whether it works is a round trip and a transaction of its own: begin finds out anyway.
+	pc.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	for name, value := range sessionSettings {
 		if _, set := pc.ConnConfig.RuntimeParams[name]; !set {
 			pc.ConnConfig.RuntimeParams[name] = value
