@@ -20,7 +20,7 @@ func Imbalanced(im *Image, percentage, limit int) []TopicPartition {
 	shares := map[BrokerID]*share{}
 	for _, t := range im.Topics {
 		for _, p := range t.Partitions {
-			if len(p.Adding)+len(p.Removing) > 0 {
+			if p.Reassigning() {
 				continue
 			}
 			first := p.Replicas[0]

@@ -171,7 +171,8 @@ func (b *broker) node() (*metadata.Node, error) {
 		r.Dirs = append(r.Dirs, d.ID())
 	}
 	return metadata.NewNode(metadata.NodeConfig{Registration: r, Membership: b.store, Controllers: b.store, Publisher: b.publisher,
-		HeartbeatInterval: b.cfg.BrokerHeartbeatInterval, SessionTimeout: b.cfg.BrokerSessionTimeout, Probe: probe, Logger: b.log, Registerer: b.reg}), nil
+		HeartbeatInterval: b.cfg.BrokerHeartbeatInterval, SessionTimeout: b.cfg.BrokerSessionTimeout, Probe: probe,
+		Balance: metadata.Balance{Interval: b.cfg.ImbalanceCheckInterval, Percentage: int(b.cfg.ImbalancePercentage)}, Logger: b.log, Registerer: b.reg}), nil
 }
 
 // wire builds the rooms that follow the image, and the tier.

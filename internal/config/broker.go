@@ -44,6 +44,8 @@ type Broker struct {
 	TierCacheMemoryBytes         int64         // varve.tier.cache.memory.bytes
 	LogDirFreeMinBytes           int64         // varve.log.dir.free.min.bytes, negative: by the size of the volume
 	DeleteTopicEnable            bool
+	ImbalanceCheckInterval       time.Duration // leader.imbalance.check.interval.seconds; 0: auto.leader.rebalance.enable is false
+	ImbalancePercentage          int32         // leader.imbalance.per.broker.percentage
 	ScrubInterval                time.Duration // varve.scrub.interval.ms
 	ScrubBytesPerSecond          float64       // varve.scrub.max.bytes.per.second
 	ReplicaLagTimeMax            time.Duration // replica.lag.time.max.ms
@@ -102,12 +104,16 @@ func (b *Broker) parse() error {
 	b.MetadataURL, b.BucketURL = text("varve.metadata.url"), text("varve.bucket.url")
 	b.Rack, b.Durability = text("broker.rack"), text("varve.durability")
 	b.AutoCreateTopics, b.DeleteTopicEnable = text("auto.create.topics.enable") == "true", text("delete.topic.enable") == "true"
+	if text("auto.leader.rebalance.enable") == "true" {
+		b.ImbalanceCheckInterval = time.Duration(number("leader.imbalance.check.interval.seconds")) * time.Second
+	}
 	for name, field := range map[string]*int32{
 		"num.partitions": &b.NumPartitions, "default.replication.factor": &b.DefaultReplicationFactor,
 		"socket.request.max.bytes": &b.SocketRequestMaxBytes, "fetch.max.bytes": &b.FetchMaxBytes,
 		"max.incremental.fetch.session.cache.slots": &b.FetchSessionSlots, "max.connections": &b.MaxConnections,
 		"replica.fetch.max.bytes": &b.ReplicaFetchMaxBytes, "replica.fetch.response.max.bytes": &b.ReplicaFetchResponseMaxBytes,
-		"num.replica.fetchers": &b.NumReplicaFetchers, "group.max.size": &b.GroupMaxSize, "offset.metadata.max.bytes": &b.OffsetMetadataMaxBytes,
+		"leader.imbalance.per.broker.percentage": &b.ImbalancePercentage,
+		"num.replica.fetchers":                   &b.NumReplicaFetchers, "group.max.size": &b.GroupMaxSize, "offset.metadata.max.bytes": &b.OffsetMetadataMaxBytes,
 	} {
 		*field = int32(number(name))
 	}
