@@ -225,7 +225,10 @@ func (n *Node) heartbeats(ctx context.Context) {
 			return
 		case <-next.C:
 		case <-n.newImage:
-			if !n.Fenced() && !n.shownFenced() {
+			if n.shownFenced() {
+				n.setFenced(true)
+			}
+			if !n.Fenced() {
 				continue // only a fenced broker has something to gain from haste
 			}
 		}

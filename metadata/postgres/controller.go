@@ -120,14 +120,13 @@ func (s *Store) RenewController(ctx context.Context, epoch int64, ttl time.Durat
 	return r, nil
 }
 
-// lockController locks the controller's role, which is the first in the order of locks, and tells who holds it.
-func lockController(ctx context.Context, tx pgx.Tx) (holder metadata.BrokerID, err error) {
-	err = tx.QueryRow(ctx, `SELECT broker_id FROM controller_epoch FOR UPDATE`).Scan(&holder)
-	return holder, err
-}
-
-// releaseController gives up the role, which is locked, so that another broker can take it at once.
-func releaseController(ctx context.Context, tx pgx.Tx) error {
+// releaseController gives up the role when broker id holds it, so that another can take it at once. It locks
+// controller_epoch either way: that and the lease are the first in the order of locks.
+func releaseController(ctx context.Context, tx pgx.Tx, id metadata.BrokerID) error {
+	var holder metadata.BrokerID
+	if err := tx.QueryRow(ctx, `SELECT broker_id FROM controller_epoch FOR UPDATE`).Scan(&holder); err != nil || holder != id {
+		return err
+	}
 	if _, err := tx.Exec(ctx, `UPDATE controller_epoch SET epoch = epoch + 1, broker_id = -1`); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/jackc/pgx/v5"
@@ -39,8 +40,7 @@ func (s *Store) Unregister(ctx context.Context, id metadata.BrokerID, epoch meta
 // leave marks a broker of this epoch and takes away what it then cannot have.
 func (s *Store) leave(ctx context.Context, o op, id metadata.BrokerID, epoch metadata.BrokerEpoch, mark func(pgx.Tx, *metadata.Broker) error) error {
 	return s.change(ctx, o, func(ctx context.Context, tx pgx.Tx) (bool, error) {
-		controller, err := lockController(ctx, tx)
-		if err != nil {
+		if err := releaseController(ctx, tx, id); err != nil {
 			return false, err
 		}
 		brokers, err := readBrokers(ctx, tx, `FOR UPDATE`)
@@ -54,7 +54,7 @@ func (s *Store) leave(ctx context.Context, o op, id metadata.BrokerID, epoch met
 		if err := mark(tx, b); err != nil {
 			return false, err
 		}
-		return true, s.takeEverything(ctx, tx, id, brokers, controller)
+		return true, s.takeEverything(ctx, tx, id, brokers)
 	})
 }
 
@@ -73,13 +73,12 @@ func (s *Store) FenceSuspect(ctx context.Context, by metadata.BrokerID, byEpoch 
 		if err != nil || !stands(brokers) {
 			return false, err
 		}
-		controller, err := lockController(ctx, tx)
-		if err != nil {
+		if err := releaseController(ctx, tx, suspect); err != nil {
 			return false, err
 		}
 		brokers, err = readBrokers(ctx, tx, `FOR UPDATE`)
 		if err != nil || !stands(brokers) {
-			return false, err
+			return false, cmp.Or(err, errRollback)
 		}
 		brokers[suspect].Fenced = true
 		if _, err := tx.Exec(ctx, `UPDATE broker SET fenced = true WHERE broker_id = $1`, suspect); err != nil {
@@ -89,7 +88,7 @@ func (s *Store) FenceSuspect(ctx context.Context, by metadata.BrokerID, byEpoch 
 			return false, err
 		}
 		fenced = true
-		return true, s.takeEverything(ctx, tx, suspect, brokers, controller)
+		return true, s.takeEverything(ctx, tx, suspect, brokers)
 	})
 	return fenced && err == nil, err
 }
@@ -98,14 +97,8 @@ func liveWith(b *metadata.Broker, epoch metadata.BrokerEpoch) bool {
 	return b != nil && b.Epoch == epoch && !b.Fenced && !b.InShutdown
 }
 
-// takeEverything takes from broker id what brokers (locked) say that it cannot have, its coordinator shards, and the
-// controller's role (locked) if it is the controller.
-func (s *Store) takeEverything(ctx context.Context, tx pgx.Tx, id metadata.BrokerID, brokers brokersByID, controller metadata.BrokerID) error {
-	if controller == id {
-		if err := releaseController(ctx, tx); err != nil {
-			return err
-		}
-	}
+// takeEverything takes from broker id what brokers (locked) say that it cannot have, and its coordinator shards.
+func (s *Store) takeEverything(ctx context.Context, tx pgx.Tx, id metadata.BrokerID, brokers brokersByID) error {
 	if err := s.takeAway(ctx, tx, id, brokers, false); err != nil {
 		return err
 	}
