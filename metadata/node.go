@@ -219,15 +219,18 @@ func (n *Node) Leave(ctx context.Context) error {
 func (n *Node) heartbeats(ctx context.Context) {
 	next := time.NewTimer(n.cfg.HeartbeatInterval)
 	defer next.Stop()
+	var wasLive bool
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-next.C:
 		case <-n.newImage:
-			if n.shownFenced() {
+			live := n.shownLive()
+			if wasLive && !live { // not so while the image has yet to show what the last heartbeat did
 				n.setFenced(true)
 			}
+			wasLive = live
 			if !n.Fenced() {
 				continue // only a fenced broker has something to gain from haste
 			}
@@ -240,10 +243,11 @@ func (n *Node) heartbeats(ctx context.Context) {
 	}
 }
 
-// shownFenced reports whether the image says that others have fenced this broker: it lives, and says so.
-func (n *Node) shownFenced() bool {
+// shownLive reports whether the image shows this broker as an active member. When it no longer does, others have fenced
+// it: it lives, and says so.
+func (n *Node) shownLive() bool {
 	b := n.cfg.Publisher.Image().Brokers[n.cfg.Registration.ID]
-	return b != nil && b.Epoch == n.Epoch() && b.Fenced && !b.InShutdown
+	return b != nil && b.Epoch == n.Epoch() && !b.Fenced
 }
 
 // beatOrRejoin sends a heartbeat; with its epoch gone the broker registers again.

@@ -11,7 +11,7 @@ import (
 )
 
 // passLimit bounds the partitions that one transaction of a controller elects leaders for.
-const passLimit = 1000
+const passLimit = 10_000
 
 // ControllerPass does the controller's duties once: it fences one broker whose session has expired, elects leaders
 // for the partitions that need one and assigns the coordinator shards of absent owners. It returns how many things it
