@@ -31,7 +31,15 @@ type fetchSession struct {
 	dirty map[metadata.TopicPartition]bool // true: to be asked for (again), false: no more
 }
 
-func (s *fetchSession) ask(key metadata.TopicPartition)    { s.dirty[key] = true }
+// ask has the next request ask for a partition. What is answered until then is about something else: a fetch that is under way repeats what this one has
+// brought, or speaks of an earlier leader epoch.
+func (s *fetchSession) ask(key metadata.TopicPartition) {
+	s.dirty[key] = true
+	if x := s.f.parts[key]; x != nil {
+		x.sentIn = unasked
+	}
+}
+
 func (s *fetchSession) forget(key metadata.TopicPartition) { s.dirty[key] = false }
 
 // askDue asks again for the partitions whose pause is over, and returns when the next one's is; nil: none.
@@ -144,9 +152,6 @@ func (s *fetchSession) answered(ctx context.Context, resp *kmsg.FetchResponse) e
 			}
 			if a, ok := s.take(key, x, &t.Partitions[j]); ok {
 				news = append(news, a)
-			}
-			if s.dirty[key] {
-				x.sentIn = unasked // the answer to a request that is under way repeats this one
 			}
 		}
 	}

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,6 +26,7 @@ import (
 var (
 	seed   = flag.Uint64("seed", 0, "seed of the random choices; 0 takes the clock's")
 	rounds = flag.Int("rounds", 1, "how often each fault is repeated")
+	logs   = flag.Bool("logs", false, "print what the brokers said, whatever the outcome")
 	long   = flag.Duration("long", 0, "repeat each fault for this time, with longer pauses and outages")
 )
 
@@ -46,6 +49,7 @@ type scene struct {
 	group   *historycheck.Group
 	reader  *historycheck.Reader
 	admin   *kgo.Client
+	excused string // part of log lines that this fault brings about; empty: none
 }
 
 // begin starts a cluster, a topic with small segments that are uploaded while they are written, producers, and a group.
@@ -69,11 +73,25 @@ func stage(t *testing.T, brokers int, options ...testcluster.ClusterOption) *sce
 		*seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("seed %d", *seed)
-	s := &scene{t: t, random: rand.New(rand.NewPCG(*seed, 0)), history: historycheck.New()}
+	s := &scene{t: t, random: rand.New(rand.NewPCG(*seed, named(t.Name()))), history: historycheck.New()}
 	s.Cluster = testcluster.StartCluster(t, t.TempDir(), brokers, options...)
 	s.reader = historycheck.NewReader(s.history, s.Bootstrap(), topic)
 	s.admin = connect(t, s.Bootstrap())
+	t.Cleanup(func() {
+		for id, b := range s.Brokers() {
+			if *logs {
+				t.Logf("broker %d:\n%s", id+1, b.LogText(t))
+			}
+		}
+	})
 	return s
+}
+
+// named makes a number of a test's name, so that each test chooses for itself.
+func named(name string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name)) // it cannot fail
+	return h.Sum64()
 }
 
 // createTopic makes the topic. Half of the runs keep little on the local disks, by the seed.
@@ -315,5 +333,23 @@ func (s *scene) end() {
 	}
 	s.t.Logf("%d records acknowledged, %d read", s.history.AckedCount(), n)
 	s.compareReplicas()
+	s.judgeLogs()
 	s.judge()
+}
+
+// neverSaid are parts of log lines that no fault of this package excuses.
+var neverSaid = []string{`"level":"ERROR"`, "a leader's records were not appended", "panic:"}
+
+// judgeLogs looks for them in what the brokers said.
+func (s *scene) judgeLogs() {
+	s.t.Helper()
+	for i, b := range s.Brokers() {
+		for line := range strings.Lines(b.LogText(s.t)) {
+			for _, bad := range neverSaid {
+				if strings.Contains(line, bad) && (s.excused == "" || !strings.Contains(line, s.excused)) {
+					s.t.Errorf("broker %d said: %s", i+1, line)
+				}
+			}
+		}
+	}
 }

@@ -79,7 +79,7 @@ func (h *History) noteLocked(p int32, part *partition, offset int64, m Message, 
 	part.at[offset] = m
 }
 
-// AckedCount is the number of acknowledged records.
+// AckedCount is the number of acknowledged records, without those that were forgotten.
 func (h *History) AckedCount() int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -94,6 +94,9 @@ func (h *History) Forget(p int32, from int64) {
 	part.ackedEnd = min(part.ackedEnd, from)
 	for offset := range part.at {
 		if offset >= from {
+			if part.acked[offset] {
+				h.mu.acked--
+			}
 			delete(part.at, offset)
 			delete(part.acked, offset)
 			delete(part.grouped, offset)

@@ -93,15 +93,26 @@ func (l *Load) produce(ctx context.Context, cl *kgo.Client, name string, cfg Loa
 // Stop ends the producers after everything they sent was acknowledged, or says that it was not within the time.
 func (l *Load) Stop(within time.Duration) error {
 	l.cancel()
-	l.wg.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.wg.Wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done(): // a producer waits for room in its client
+	}
 	var all error
 	for _, cl := range l.clients {
 		if err := cl.Flush(ctx); err != nil {
 			all = fmt.Errorf("%d records without an acknowledgement: %w", cl.BufferedProduceRecords(), err)
 		}
+	}
+	for _, cl := range l.clients {
 		cl.Close()
 	}
+	<-done
 	return all
 }
