@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -62,6 +63,23 @@ func runAll(nodes []*node) error {
 		g.Go(n.run)
 	}
 	return g.Wait()
+}
+
+// complete returns the cluster when all brokers know each other, and ends it when err or that says otherwise.
+func (c *cluster) complete(err error) (*cluster, error) {
+	if err == nil {
+		err = c.await(time.Minute, func(_ *node, cl *client) error {
+			md, err := cl.metadata()
+			if err == nil && len(md.Brokers) != clusterSize {
+				err = fmt.Errorf("knows %d brokers", len(md.Brokers))
+			}
+			return err
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.end())
+	}
+	return c, nil
 }
 
 // down ends a node by how, which is its broker's stop or kill.
