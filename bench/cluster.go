@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -62,6 +64,23 @@ func runAll(nodes []*node) error {
 		g.Go(n.run)
 	}
 	return g.Wait()
+}
+
+// complete returns the cluster when all brokers know each other, and ends it when err or that says otherwise.
+func (c *cluster) complete(err error) (*cluster, error) {
+	if err == nil {
+		err = c.await(time.Minute, func(_ *node, cl *client) error {
+			md, err := cl.metadata()
+			if err == nil && len(md.Brokers) != clusterSize {
+				err = fmt.Errorf("knows %d brokers", len(md.Brokers))
+			}
+			return err
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.end())
+	}
+	return c, nil
 }
 
 // down ends a node by how, which is its broker's stop or kill.
@@ -136,14 +155,15 @@ func (c *cluster) controller() (int32, error) {
 }
 
 // freePorts returns ports of 127.0.0.1 that nobody listens on, nor on the ones after them (a Kafka's controller takes that). They
-// lie below those that the system gives to outgoing connections: a broker comes back on its own.
+// lie below those that the system gives to outgoing connections, for a broker comes back on its own; two benches at once begin at different ones.
 func freePorts(count int) ([]int, error) {
+	const low, high = 20_000, 32_000
 	var ports []int
-	for p := 21092; len(ports) < count; p += 2 {
-		if p > 32000 {
+	for try := 0; len(ports) < count; try++ {
+		if try > (high-low)/2 {
 			return nil, errors.New("no free ports")
 		}
-		if free(p) && free(p+1) {
+		if p := low + 2*(7*os.Getpid()+try)%(high-low); free(p) && free(p+1) {
 			ports = append(ports, p)
 		}
 	}

@@ -45,10 +45,7 @@ func startVarveCluster(binary, dir, durability string) (*cluster, error) {
 	if err := c.nodes[0].run(); err != nil { // alone: it makes the schema
 		return nil, errors.Join(err, c.end())
 	}
-	if err := runAll(c.nodes[1:]); err != nil {
-		return nil, errors.Join(err, c.end())
-	}
-	return c, nil
+	return c.complete(runAll(c.nodes[1:]))
 }
 
 // logDir is the log directory of a Varve node.
@@ -84,8 +81,5 @@ func startKafkaCluster(script, dir string, configs map[string]*string) (*cluster
 		}
 		c.nodes = append(c.nodes, n)
 	}
-	if err := runAll(c.nodes); err != nil {
-		return nil, errors.Join(err, c.end())
-	}
-	return c, nil
+	return c.complete(runAll(c.nodes))
 }

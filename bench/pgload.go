@@ -17,7 +17,7 @@ func pgload(r *clusterRun) (figures, error) {
 	if _, err := r.createMany(r.opt.pgPartitions); err != nil {
 		return nil, err
 	}
-	time.Sleep(r.length) // what the creation set going ends
+	time.Sleep(max(r.length, 15*time.Second)) // until what the creation took is counted
 	window := max(3*r.length, 30*time.Second)
 	idle, err := r.transactions(func() error { time.Sleep(window); return nil })
 	if err != nil {
