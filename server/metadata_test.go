@@ -118,7 +118,7 @@ func TestEveryVersionAnswers(t *testing.T) {
 	c := startCluster(t, nil)
 	p := dial(t, c.addr)
 	for _, key := range []kmsg.Key{kmsg.Metadata, kmsg.SASLHandshake, kmsg.ApiVersions, kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.InitProducerID,
-		kmsg.DescribeACLs, kmsg.CreateACLs, kmsg.DeleteACLs, kmsg.DescribeConfigs, kmsg.AlterConfigs, kmsg.DescribeLogDirs, kmsg.SASLAuthenticate,
+		kmsg.DescribeACLs, kmsg.CreateACLs, kmsg.DeleteACLs, kmsg.DescribeConfigs, kmsg.AlterConfigs, kmsg.AlterReplicaLogDirs, kmsg.DescribeLogDirs, kmsg.SASLAuthenticate,
 		kmsg.CreatePartitions, kmsg.ElectLeaders, kmsg.IncrementalAlterConfigs, kmsg.AlterPartitionAssignments, kmsg.ListPartitionReassignments,
 		kmsg.UpdateFeatures, kmsg.DescribeCluster,
 		kmsg.DescribeProducers, kmsg.ListConfigResources, kmsg.DescribeTopicPartitions} {

@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"varve/commitlog"
+	"varve/internal/config"
 	"varve/metadata"
 )
 
@@ -348,5 +350,52 @@ func TestDescribeClusterOfThree(t *testing.T) {
 	}
 	if md := ask[*kmsg.MetadataResponse](p, metadataOf(), 13); md.ControllerID != 2 || len(md.Brokers) != 2 {
 		t.Errorf("Metadata: controller %d of %+v", md.ControllerID, md.Brokers)
+	}
+}
+
+// TestAlterReplicaLogDirs: a replica that is in the directory asked for is fine; to another one Varve does not move it.
+func TestAlterReplicaLogDirs(t *testing.T) {
+	var dirs []*commitlog.Dir
+	for range 2 {
+		d, err := commitlog.OpenDir(t.TempDir(), commitlog.DirOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { d.Close() })
+		dirs = append(dirs, d)
+	}
+	out := t.TempDir()
+	b := newBroker(t, map[string]string{"log.dirs": dirs[0].Path() + "," + dirs[1].Path() + "," + out})
+	im := imageOf()
+	addTopic(im, "other", 1, 2).Partitions[0].Replicas[0] = 2
+	wire := im.ByName["wire"].Partitions
+	wire[0].Dirs[0] = dirs[0].ID()
+	_, addr := startServer(t, Config{Image: func() *metadata.Image { return im }, Broker: func() *config.Broker { return b }, Dirs: dirs})
+	p := dial(t, addr)
+	for _, test := range []struct {
+		dir       string
+		topic     string
+		partition int32
+		want      error
+	}{
+		{dirs[0].Path(), "wire", 0, nil},
+		{dirs[1].Path(), "wire", 0, kerr.UnsupportedVersion},
+		{dirs[0].Path(), "wire", 1, kerr.ReplicaNotAvailable},
+		{dirs[0].Path(), "other", 0, kerr.ReplicaNotAvailable},
+		{dirs[0].Path(), "wire", 9, kerr.UnknownTopicOrPartition},
+		{dirs[0].Path(), "nope", 0, kerr.UnknownTopicOrPartition},
+		{out, "wire", 0, kerr.KafkaStorageError},
+		{"/nowhere", "nope", 0, kerr.LogDirNotFound},
+	} {
+		req := kmsg.NewPtrAlterReplicaLogDirsRequest()
+		d := kmsg.NewAlterReplicaLogDirsRequestDir()
+		rt := kmsg.NewAlterReplicaLogDirsRequestDirTopic()
+		rt.Topic, rt.Partitions = test.topic, []int32{test.partition}
+		d.Dir, d.Topics = test.dir, []kmsg.AlterReplicaLogDirsRequestDirTopic{rt}
+		req.Dirs = append(req.Dirs, d)
+		for version := int16(1); version <= 2; version++ {
+			resp := ask[*kmsg.AlterReplicaLogDirsResponse](p, req, version)
+			checkCode(t, fmt.Sprint(test), resp.Topics[0].Partitions[0].ErrorCode, test.want, nil)
+		}
 	}
 }
