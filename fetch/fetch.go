@@ -32,7 +32,11 @@ type Request struct {
 	MaxWait            time.Duration
 	MinBytes, MaxBytes int
 	ReadCommitted      bool
-	Partitions         []PartitionRequest
+	// Rack is the consumer's, empty: none. With it, a leader may name a replica that is nearer (KIP-392).
+	Rack string
+	// FromFollower: the reader understands that this broker need not lead (Fetch 11 and later).
+	FromFollower bool
+	Partitions   []PartitionRequest
 }
 
 // PartitionRequest asks for the batches of one partition from Offset on.
@@ -51,6 +55,7 @@ type PartitionResult struct {
 	Diverging                           *commitlog.EpochEntry // where the epoch that the reader knows ended; StartOffset is that end
 	Aborted                             []commitlog.AbortedTxn
 	Records                             commitlog.Slice
+	Near                                *metadata.BrokerID // the replica to read from instead, nil: this one
 	wait                                <-chan struct{}    // closes when cold data may have come
 	replica                             *replica.Partition // nil: not here
 }
@@ -131,7 +136,7 @@ func (f *Fetcher) read(req *Request, results []PartitionResult) bool {
 func Enough(req *Request, results []PartitionResult) bool {
 	total := 0
 	for i := range results {
-		if results[i].Err != nil || results[i].Diverging != nil {
+		if results[i].Err != nil || results[i].Diverging != nil || results[i].Near != nil {
 			return true
 		}
 		total += results[i].Records.Bytes
@@ -158,7 +163,7 @@ func (f *Fetcher) partitionInto(r *PartitionResult, req *Request, p *PartitionRe
 		return err
 	}
 	r.replica = replica
-	if err := replica.CheckLeader(p.CurrentLeaderEpoch); err != nil {
+	if err := replica.CheckReader(p.CurrentLeaderEpoch, req.FromFollower); err != nil {
 		return err
 	}
 	o := replica.Offsets()
@@ -169,6 +174,10 @@ func (f *Fetcher) partitionInto(r *PartitionResult, req *Request, p *PartitionRe
 	}
 	if p.Offset < o.LogStart || p.Offset > o.End {
 		return kerr.OffsetOutOfRange
+	}
+	if near := replica.NearReplica(req.Rack, p.Offset); near != metadata.NoBroker {
+		r.Near = &near
+		return nil
 	}
 	limit := o.HighWatermark
 	if req.ReadCommitted {

@@ -333,7 +333,7 @@ func (s *FollowerSession) collect(req *FollowerRequest, now time.Time, timeout b
 		if e.removed {
 			continue
 		}
-		r, ok, full := s.read(e, left, left == req.MaxBytes)
+		r, ok, full := s.read(e, left, left == req.MaxBytes, now)
 		if full {
 			break
 		}
@@ -351,7 +351,7 @@ func (s *FollowerSession) collect(req *FollowerRequest, now time.Time, timeout b
 }
 
 // read reads from one partition; ok: there is something to tell; full: there is, and it is more than left.
-func (s *FollowerSession) read(e *followed, left int, minOne bool) (r PartitionResult, ok, full bool) {
+func (s *FollowerSession) read(e *followed, left int, minOne bool, now time.Time) (r PartitionResult, ok, full bool) {
 	if e.result == nil {
 		err := e.partition.CheckLeader(e.request.CurrentLeaderEpoch)
 		if err != nil {
@@ -365,6 +365,11 @@ func (s *FollowerSession) read(e *followed, left int, minOne bool) (r PartitionR
 		if e.request.Offset >= end {
 			return r, false, false
 		}
+		if wait := e.partition.LeaderOwes(s.broker, now); wait > 0 {
+			s.sent(e)
+			time.AfterFunc(wait, func() { s.enqueue(e) })
+			return r, false, false
+		}
 		records, err := log.Read(e.request.Offset, end, min(e.request.MaxBytes, left), minOne)
 		if err == nil && records.Bytes == 0 {
 			s.enqueue(e)
@@ -372,6 +377,7 @@ func (s *FollowerSession) read(e *followed, left int, minOne bool) (r PartitionR
 		}
 		if err == nil {
 			s.sent(e)
+			e.partition.LeaderSent(s.broker, records.Bytes, now)
 			e.toldHW = o.HighWatermark
 			return PartitionResult{HighWatermark: o.HighWatermark, LastStable: o.LastStable, LogStart: o.LogStart, Records: records}, true, false
 		}

@@ -80,6 +80,10 @@ func (s *fetchSession) request() *kmsg.FetchRequest {
 		x := s.f.parts[key]
 		switch {
 		case s.dirty[key] && x != nil && x.retryAt.IsZero():
+			if l := x.p.log.Load(); l.Durable() < l.End() { // asking from the end would acknowledge what is not on the disk
+				x.retryLater(time.Now())
+				continue
+			}
 			x.sentIn = s.sent
 			appendAsked(req, key, x, cfg.ReplicaFetchMaxBytes)
 		case !s.dirty[key] && x == nil && s.epoch != 0:
@@ -156,7 +160,10 @@ func (s *fetchSession) answered(ctx context.Context, resp *kmsg.FetchResponse) e
 		}
 	}
 	for _, a := range news {
-		s.f.m.awaitDurable(ctx, a.x.p, a.end)
+		if !s.f.m.awaitDurable(ctx, a.x.p, a.end) {
+			a.x.retryLater(time.Now()) // its disk is full, or dead: the others go on
+			continue
+		}
 		a.x.p.told(a.x.epoch, a.hw)
 	}
 	return ctx.Err()
@@ -177,6 +184,10 @@ func (s *fetchSession) take(key metadata.TopicPartition, x *following, p *kmsg.F
 		if a.end, err = x.p.replicate(x.epoch, p.RecordBatches); err == nil {
 			s.f.m.metrics.replicationBytesIn.Add(float64(len(p.RecordBatches)))
 			x.pause, ok = 0, true
+		}
+		now := time.Now()
+		if wait := x.p.followerOwes(len(p.RecordBatches), now); wait > 0 {
+			x.retryAt = now.Add(wait)
 		}
 		s.ask(key)
 	default:

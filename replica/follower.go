@@ -88,13 +88,14 @@ func (p *Partition) told(epoch int32, hw int64) {
 	}
 }
 
-// awaitDurable waits until everything below end is on the disk.
-func (m *Manager) awaitDurable(ctx context.Context, p *Partition, end int64) {
+// durableWait is how long a fetcher waits for one log's disk, and with it all partitions that it copies.
+const durableWait = time.Second
+
+// awaitDurable waits until everything below end is on the disk; false: it is not, and may not be for long.
+func (m *Manager) awaitDurable(ctx context.Context, p *Partition, end int64) bool {
 	l := p.log.Load()
-	settled := func() bool { return l.Durable() >= end || p.failed.Load() != nil || p.removed.Load() || l.End() < end }
-	for !settled() && ctx.Err() == nil {
-		m.waiters.Await(ctx, time.Second, []metadata.TopicPartition{p.key}, settled)
-	}
+	durable := func() bool { return l.Durable() >= end }
+	return durable() || m.waiters.Await(ctx, durableWait, []metadata.TopicPartition{p.key}, durable)
 }
 
 // bootstrap begins the log anew where the leader's local log begins: what the leader has below that is in the bucket, from where producer state and leader

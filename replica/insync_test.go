@@ -144,3 +144,21 @@ func TestStrictMinISR(t *testing.T) {
 		t.Fatal("a topic with one replica cannot have two in sync", hw)
 	}
 }
+
+// TestQuotaPaysInTime: what passed is paid for before more may, whatever its size.
+func TestQuotaPaysInTime(t *testing.T) {
+	var q quota
+	now := time.Unix(1000, 0)
+	if wait := q.pass(2500, 1000, now); wait != 2500*time.Millisecond {
+		t.Fatal(wait)
+	}
+	if wait := q.owed(now.Add(time.Second)); wait != 1500*time.Millisecond {
+		t.Fatal(wait)
+	}
+	if wait := q.pass(1000, 1000, now.Add(10*time.Second)); wait != time.Second {
+		t.Fatal(wait)
+	}
+	if wait := q.pass(1<<40, 1<<63-1, now.Add(20*time.Second)); wait != 0 {
+		t.Fatal("no limit is none", wait)
+	}
+}

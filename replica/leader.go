@@ -111,6 +111,28 @@ func (p *Partition) ISR() (inSync, replicas int) {
 	return len(p.isr.committed), p.isr.replicas
 }
 
+// NearReplica returns the in-sync follower on the given rack from which a consumer should read at offset: the one that has most. NoBroker: this leader is on
+// that rack itself, nobody is, or this broker does not lead.
+func (p *Partition) NearReplica(rack string, offset int64) metadata.BrokerID {
+	im := p.manager.image.Load()
+	own := im.Brokers[p.manager.cfg.Self]
+	if rack == "" || own == nil || own.Rack == rack {
+		return metadata.NoBroker
+	}
+	p.isr.Lock()
+	defer p.isr.Unlock()
+	if p.isr.inSync == nil {
+		return metadata.NoBroker
+	}
+	near, most := metadata.NoBroker, offset-1
+	for _, id := range p.isr.committed {
+		if f := p.isr.followers[id]; f != nil && f.end > most && im.Live(id) && im.Brokers[id].Rack == rack {
+			near, most = id, f.end
+		}
+	}
+	return near
+}
+
 // grown tells the followers of records that they do not have.
 func (p *Partition) grown(now time.Time) {
 	p.isr.Lock()

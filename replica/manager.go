@@ -74,6 +74,8 @@ type Manager struct {
 	running sync.WaitGroup
 	opening chan struct{} // one slot per log that is being opened
 
+	leaderQuota, followerQuota quota // of throttled replication
+
 	isr      *isrWriter
 	dirs     *dirWriter
 	fetchers struct {

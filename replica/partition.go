@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -93,6 +94,15 @@ func (p *Partition) CheckLeader(currentLeaderEpoch int32) error {
 		return kerr.NotLeaderForPartition
 	}
 	return nil
+}
+
+// CheckReader is CheckLeader for a reader that may be content with a follower (KIP-392).
+func (p *Partition) CheckReader(currentLeaderEpoch int32, follower bool) error {
+	err := p.CheckLeader(currentLeaderEpoch)
+	if follower && errors.Is(err, kerr.NotLeaderForPartition) && p.role.Load().leader != metadata.NoBroker {
+		return nil
+	}
+	return err
 }
 
 // Caught reports whether the high watermark of a new leader has reached the beginning of its leader epoch. Until then it may lie below what its

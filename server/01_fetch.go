@@ -19,6 +19,8 @@ var _ = register(api{key: kmsg.Fetch, min: 4, max: 18, alias: true, handle: hand
 const (
 	// topicIDVersion is the first version of Fetch that names topics by id (KIP-516).
 	topicIDVersion = 13
+	// rackVersion is the first version of Fetch that tells the consumer's rack (KIP-392).
+	rackVersion = 11
 	// newSessionEpoch and noSessionEpoch are the session epochs of full fetches (KIP-227).
 	newSessionEpoch, noSessionEpoch = 0, -1
 	// defaultFetchBytes is fetch.max.bytes when it is not set.
@@ -46,7 +48,10 @@ func handleFetch(ctx context.Context, s *Server, r *request) reply {
 		return answer(resp)
 	}
 	req := x.req
-	q := &fetch.Request{MaxBytes: s.fetchBytes(req.MaxBytes), ReadCommitted: req.IsolationLevel == 1}
+	q := &fetch.Request{MaxBytes: s.fetchBytes(req.MaxBytes), ReadCommitted: req.IsolationLevel == 1, FromFollower: req.Version >= rackVersion}
+	if s.cfg.Broker().RackAwareReads {
+		q.Rack = req.Rack
+	}
 	q.MinBytes = min(int(req.MinBytes), q.MaxBytes)
 	for i := range x.given {
 		q.Partitions = append(q.Partitions, x.given[i].Request)
@@ -173,6 +178,9 @@ func (s *Server) fillFetched(p *kmsg.FetchResponseTopicPartition, r *fetch.Parti
 		return
 	}
 	p.HighWatermark, p.LastStableOffset, p.LogStartOffset = r.HighWatermark, r.LastStable, r.LogStart
+	if r.Near != nil {
+		p.PreferredReadReplica = int32(*r.Near)
+	}
 	if r.Diverging != nil {
 		p.DivergingEpoch.Epoch, p.DivergingEpoch.EndOffset = r.Diverging.Epoch, r.Diverging.StartOffset
 	}

@@ -393,3 +393,63 @@ func TestStaleFollowersAreRefused(t *testing.T) {
 		t.Fatalf("a newer leader epoch: %v", err)
 	}
 }
+
+// TestReadersFindANearReplica: a leader sends a reader on another rack to the in-sync follower there, which serves it up to its own high watermark (KIP-392).
+func TestReadersFindANearReplica(t *testing.T) {
+	m := newMiniature(t, 2, nil)
+	m.mu.Lock()
+	m.mu.im.Brokers[1].Rack, m.mu.im.Brokers[2].Rack = "a", "b"
+	m.mu.Unlock()
+	id := m.create("t", 1, nil, 1, 2)
+	p, follower := m.leader(id, 0), m.partition(2, id, 0)
+	end := produce(t, p, "x", "y")
+	acked(t, p, end)
+	read := func(b metadata.BrokerID, rack string, old bool) fetch.PartitionResult {
+		q := &fetch.Request{MaxBytes: 1 << 20, Rack: rack, FromFollower: !old, Partitions: []fetch.PartitionRequest{{TopicPartition: metadata.TopicPartition{TopicID: id},
+			CurrentLeaderEpoch: -1, LastFetchedEpoch: -1, MaxBytes: 1 << 20}}}
+		results := fetch.New(m.nodes[b].parts, nil).Fetch(t.Context(), q)
+		t.Cleanup(func() { fetch.Release(results) })
+		return results[0]
+	}
+	for rack, near := range map[string]bool{"a": false, "b": true, "c": false, "": false} {
+		if r := read(1, rack, false); (r.Near != nil) != near || near && (*r.Near != 2 || r.Records.Bytes > 0) || !near && r.Records.Bytes == 0 {
+			t.Errorf("rack %q: %+v", rack, r)
+		}
+	}
+	eventually(t, "the follower's high watermark", func() bool { return follower.Offsets().HighWatermark == end })
+	if r := read(2, "b", false); r.Err != nil || r.Records.Bytes != int(p.Log().Size()) {
+		t.Errorf("from the follower: %+v", r)
+	}
+	if r := read(2, "b", true); !errors.Is(r.Err, kerr.NotLeaderForPartition) {
+		t.Errorf("an old reader at a follower: %+v", r)
+	}
+}
+
+// TestThrottledReplication: a new replica that a reassignment throttles is copied at the rate, on either side; one in sync is not throttled.
+func TestThrottledReplication(t *testing.T) {
+	for _, side := range []string{"leader", "follower"} {
+		m := newMiniature(t, 2, map[string]string{side + ".replication.throttled.rate": "200000", "replica.fetch.max.bytes": "50000"})
+		id := m.create("t", 1, map[string]string{side + ".replication.throttled.replicas": "*"}, 1)
+		p := m.leader(id, 0)
+		value := string(make([]byte, 10_000))
+		for range 40 {
+			acked(t, p, produce(t, p, value)) // 400 kB: two seconds
+		}
+		began := time.Now()
+		m.change("t", func(q *metadata.Partition) {
+			q.Replicas, q.Dirs, q.PartitionEpoch = []metadata.BrokerID{1, 2}, make([]metadata.DirID, 2), q.PartitionEpoch+1
+		})
+		sameLogs(t, p, m.partition(2, id, 0))
+		if took := time.Since(began); took < 1200*time.Millisecond || took > 10*time.Second {
+			t.Errorf("throttled by the %s: copied in %v, not in about two seconds", side, took)
+		}
+		eventually(t, "both in sync", func() bool { return len(m.image().Partition(metadata.TopicPartition{TopicID: id}).ISR) == 2 })
+		began = time.Now()
+		for range 40 {
+			acked(t, p, produce(t, p, value))
+		}
+		if took := time.Since(began); took > 1500*time.Millisecond {
+			t.Errorf("throttled by the %s: 400 kB to an in-sync replica in %v", side, took)
+		}
+	}
+}

@@ -52,6 +52,7 @@ type Broker struct {
 	ReplicaFetchWaitMax          time.Duration // replica.fetch.wait.max.ms
 	ReplicaFetchMaxBytes         int32         // replica.fetch.max.bytes
 	ReplicaFetchResponseMaxBytes int32         // replica.fetch.response.max.bytes
+	RackAwareReads               bool          // replica.selector.class is RackAwareReplicaSelector
 	NumReplicaFetchers           int32         // num.replica.fetchers
 	CleanerBackoff               time.Duration // log.cleaner.backoff.ms
 	CleanerMapBytes              int64         // log.cleaner.dedupe.buffer.size
@@ -102,6 +103,7 @@ func (b *Broker) parse() error {
 	b.NodeID = int32(number("node.id"))
 	b.HTTPListen, b.LogDirs = text("varve.http.listen"), splitList(text("log.dirs"))
 	b.MetadataURL, b.BucketURL = text("varve.metadata.url"), text("varve.bucket.url")
+	b.RackAwareReads = text("replica.selector.class") == rackAwareSelector
 	b.Rack, b.Durability = text("broker.rack"), text("varve.durability")
 	b.AutoCreateTopics, b.DeleteTopicEnable = text("auto.create.topics.enable") == "true", text("delete.topic.enable") == "true"
 	if text("auto.leader.rebalance.enable") == "true" {

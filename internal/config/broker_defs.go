@@ -42,6 +42,9 @@ func behindTopics() []Def {
 	return out
 }
 
+// rackAwareSelector is Kafka's class of this name.
+const rackAwareSelector = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+
 func ownBrokerTable() []Def {
 	const anyLong = math.MaxInt64
 	durability := Def{Name: "varve.durability", Type: String, Default: "fsync", Broker: true, ReadOnly: true,
@@ -92,6 +95,9 @@ func kafkaBrokerTable() []Def {
 		brokerNumber("offsets.commit.timeout.ms", Int, "5000", false, 1, anyInt, "How long a commit waits for Postgres, in ms."),
 		brokerNumber("broker.session.timeout.ms", Int, "9000", false, 1, anyInt, "After how long without a heartbeat a broker is fenced, in ms."),
 		brokerNumber("broker.heartbeat.interval.ms", Int, "2000", false, 1, anyInt, "How often a broker says that it lives, in ms."),
+		{Name: "replica.selector.class", Type: String, Default: "", Broker: true, ReadOnly: true,
+			Doc:   "Which replica consumers are sent to: " + rackAwareSelector + " prefers one on the consumer's rack (client.rack), empty is the leader.",
+			Check: oneOf("replica.selector.class", false, "", rackAwareSelector, "org.apache.kafka.common.replica.LeaderSelector")},
 		brokerNumber("replica.lag.time.max.ms", Long, "10000", false, 1, anyLong, "How long a follower may lack records before it leaves the in-sync replicas, in ms."),
 		brokerNumber("replica.fetch.wait.max.ms", Int, "500", false, 1, anyInt, "How long a follower's fetch waits for records, in ms."),
 		brokerNumber("replica.fetch.max.bytes", Int, "1048576", false, 1, anyInt, "Bytes of one partition in an answer to a follower; a larger batch comes all the same."),
