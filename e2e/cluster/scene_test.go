@@ -10,6 +10,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +34,8 @@ var (
 const (
 	topic      = "faults"
 	partitions = 6
+	// warmUp is enough for every partition to have sealed segments.
+	warmUp = 3 * time.Second
 	// isrWait is how long a cluster may take to have every replica in sync again, by itself.
 	isrWait = 30 * time.Second
 	// ackWait is how long it may take until every partition acknowledges again after a fault, while enough replicas are there.
@@ -63,6 +66,7 @@ func begin(t *testing.T, brokers int, options ...testcluster.ClusterOption) *sce
 		t.Fatal(err)
 	}
 	s.awaitAcks("before the fault")
+	s.pass(warmUp)
 	return s
 }
 
@@ -123,7 +127,7 @@ func (s *scene) startLoad(prefix string) {
 	s.t.Helper()
 	var err error
 	s.load, err = historycheck.StartLoad(s.history, historycheck.LoadConfig{Addr: s.Bootstrap(), Topic: topic, Partitions: partitions,
-		Producers: 3, PerSecond: 1500, Size: 1000, Seed: *seed, Prefix: prefix})
+		Producers: 3, PerSecond: 3000, Size: 1000, Seed: *seed, Prefix: prefix})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -334,6 +338,10 @@ func (s *scene) end() {
 	s.t.Logf("%d records acknowledged, %d read", s.history.AckedCount(), n)
 	s.compareReplicas()
 	s.judgeLogs()
+	objects, err := filepath.Glob(filepath.Join(s.Dir, "bucket", "*", "*"))
+	if err != nil || len(objects) == 0 {
+		s.t.Errorf("nothing was uploaded: %v", err)
+	}
 	s.judge()
 }
 
