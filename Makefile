@@ -2,7 +2,7 @@
 
 KAFKA_HOME ?= $(HOME)/.cache/varve-reference-kafka
 
-.PHONY: help run build build-all test test-all test-race test-e2e fuzz bench staticcheck vet
+.PHONY: help run build build-all test test-all test-race test-e2e test-cluster fuzz bench staticcheck vet
 
 run: build ## build varve and start a broker for development
 	bin/varve dev
@@ -20,7 +20,7 @@ vet: ## go vet, end-to-end programs included
 test: vet ## the tests a contributor needs; they bring their own Postgres and MinIO
 	go test -timeout 20m ./... ./testdata/flights
 
-test-all: staticcheck test-race test-e2e fuzz build-all ## everything, real clients and MinIO included
+test-all: staticcheck test-race test-e2e test-cluster fuzz build-all ## everything, real clients and MinIO included
 
 build-all: ## cross builds
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/varve
@@ -46,3 +46,8 @@ test-race: ## the same with the race detector
 
 test-e2e: build ## real clients and kill -9 against the binary; needs kcat, confluent-kafka, Java and the kit in testdata/kafka
 	VARVE_BINARY=$(CURDIR)/bin/varve go test -tags e2e -count=1 -timeout 30m ./e2e/chaos ./e2e/clients ./e2e/disk ./e2e/demo ./e2e/faults ./e2e/kafkalog ./e2e/volume ./e2e/wire
+
+CLUSTER_FLAGS ?=
+
+test-cluster: build ## a cluster of three under one fault after the other, ten minutes; CLUSTER_FLAGS="-long 10m -seed 7" for more
+	VARVE_BINARY=$(CURDIR)/bin/varve go test -tags e2e -count=1 -timeout 6h ./e2e/cluster $(CLUSTER_FLAGS)

@@ -57,7 +57,7 @@ func TestPostgresCrash(t *testing.T) {
 	// crash waits a little, by the seed, so that it hits another moment each time.
 	crash := func(s *scene, within time.Duration) {
 		moment := time.Duration(s.random.Int64N(int64(within)))
-		t.Logf("Postgres crashes after %v", moment.Round(time.Millisecond))
+		s.t.Logf("Postgres crashes after %v", moment.Round(time.Millisecond))
 		s.pass(moment)
 		s.Postgres.Crash()
 		s.Postgres.Start()
@@ -67,7 +67,7 @@ func TestPostgresCrash(t *testing.T) {
 		s.perform(func(int) {
 			id, _ := s.aLeader()
 			s.Broker(id).Kill(t)
-			crash(s, 12*time.Second)
+			crash(s, 300*time.Millisecond) // about when the others elect
 			s.awaitAcks("a leader was killed and Postgres crashed")
 			s.Broker(id).Start(t)
 		})

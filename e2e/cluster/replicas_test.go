@@ -12,6 +12,7 @@ import (
 
 	"varve/commitlog/record"
 	"varve/internal/historycheck"
+	"varve/internal/testcluster"
 )
 
 // compareReplicas stops the cluster cleanly and reads each replica's own log files.
@@ -23,6 +24,7 @@ func (s *scene) compareReplicas() {
 			replicas[p.Partition] = p.Replicas
 		}
 	}
+	s.awaitNoStrays(replicas)
 	s.StopAll(s.t)
 	compared := 0
 	for p := range int32(partitions) {
@@ -46,6 +48,22 @@ func (s *scene) compareReplicas() {
 		compared += s.history.Replicas(p, copies)
 	}
 	s.t.Logf("%d records compared in the replicas' own files", compared)
+}
+
+// awaitNoStrays waits until no broker has the log of a partition that it has no replica of any more.
+func (s *scene) awaitNoStrays(replicas map[int32][]int32) {
+	s.t.Helper()
+	testcluster.Eventually(s.t, wait, func() error {
+		for p, ids := range replicas {
+			for i := range s.Brokers() {
+				dir := filepath.Join(s.LogDir(i+1), fmt.Sprintf("%s-%d", topic, p))
+				if _, err := os.Stat(dir); err == nil && !slices.Contains(ids, int32(i+1)) {
+					return fmt.Errorf("%s is still there, and the replicas are %v", dir, ids)
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // readLog reads the batches of a log directory in the order of their offsets.

@@ -10,6 +10,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,11 +22,13 @@ import (
 
 	"varve/internal/historycheck"
 	"varve/internal/testcluster"
+	"varve/internal/testminio"
 )
 
 var (
 	seed   = flag.Uint64("seed", 0, "seed of the random choices; 0 takes the clock's")
 	rounds = flag.Int("rounds", 1, "how often each fault is repeated")
+	minio  = flag.Bool("minio", false, "keep the bucket in MinIO instead of a directory")
 	logs   = flag.Bool("logs", false, "print what the brokers said, whatever the outcome")
 	long   = flag.Duration("long", 0, "repeat each fault for this time, with longer pauses and outages")
 )
@@ -33,6 +36,8 @@ var (
 const (
 	topic      = "faults"
 	partitions = 6
+	// warmUp is enough for every partition to have sealed segments.
+	warmUp = 3 * time.Second
 	// isrWait is how long a cluster may take to have every replica in sync again, by itself.
 	isrWait = 30 * time.Second
 	// ackWait is how long it may take until every partition acknowledges again after a fault, while enough replicas are there.
@@ -63,6 +68,7 @@ func begin(t *testing.T, brokers int, options ...testcluster.ClusterOption) *sce
 		t.Fatal(err)
 	}
 	s.awaitAcks("before the fault")
+	s.pass(warmUp)
 	return s
 }
 
@@ -74,6 +80,11 @@ func stage(t *testing.T, brokers int, options ...testcluster.ClusterOption) *sce
 	}
 	t.Logf("seed %d", *seed)
 	s := &scene{t: t, random: rand.New(rand.NewPCG(*seed, named(t.Name()))), history: historycheck.New()}
+	if *minio {
+		server := testminio.Start(t)
+		server.Bucket(t, "cluster")
+		options = append(options, testcluster.MinIO(server, "cluster"))
+	}
 	s.Cluster = testcluster.StartCluster(t, t.TempDir(), brokers, options...)
 	s.reader = historycheck.NewReader(s.history, s.Bootstrap(), topic)
 	s.admin = connect(t, s.Bootstrap())
@@ -123,7 +134,7 @@ func (s *scene) startLoad(prefix string) {
 	s.t.Helper()
 	var err error
 	s.load, err = historycheck.StartLoad(s.history, historycheck.LoadConfig{Addr: s.Bootstrap(), Topic: topic, Partitions: partitions,
-		Producers: 3, PerSecond: 1500, Size: 1000, Seed: *seed, Prefix: prefix})
+		Producers: 3, PerSecond: 3000, Size: 1000, Seed: *seed, Prefix: prefix})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -334,6 +345,10 @@ func (s *scene) end() {
 	s.t.Logf("%d records acknowledged, %d read", s.history.AckedCount(), n)
 	s.compareReplicas()
 	s.judgeLogs()
+	objects, err := filepath.Glob(filepath.Join(s.Dir, "bucket", "*", "*"))
+	if err != nil || len(objects) == 0 && !*minio {
+		s.t.Errorf("nothing was uploaded: %v", err)
+	}
 	s.judge()
 }
 

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,6 +16,9 @@ import (
 
 // metadataMinAge is how often a client asks at most who leads.
 const metadataMinAge = 50 * time.Millisecond
+
+// maxBuffered is how many records of one producer may wait for an acknowledgement, all partitions together.
+const maxBuffered = 2000
 
 // LoadConfig describes producers.
 type LoadConfig struct {
@@ -44,7 +48,7 @@ func StartLoad(h *History, cfg LoadConfig) (*Load, error) {
 	for i := range cfg.Producers {
 		cl, err := kgo.NewClient(
 			kgo.SeedBrokers(strings.Split(cfg.Addr, ",")...), kgo.DefaultProduceTopic(cfg.Topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-			kgo.RequiredAcks(kgo.AllISRAcks()), kgo.StopProducerOnDataLossDetected(), kgo.MaxBufferedRecords(2000),
+			kgo.RequiredAcks(kgo.AllISRAcks()), kgo.StopProducerOnDataLossDetected(), kgo.MaxBufferedRecords(maxBuffered),
 			kgo.ProducerLinger(5*time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
 			kgo.DialTimeout(2*time.Second), kgo.UnknownTopicRetries(-1),
 			// A leader that is silent is given up soon, and the next one looked for at once: what is measured is the cluster.
@@ -65,15 +69,22 @@ func (l *Load) produce(ctx context.Context, cl *kgo.Client, name string, cfg Loa
 	defer l.wg.Done()
 	limit := rate.NewLimiter(rate.Limit(cfg.PerSecond)/rate.Limit(cfg.Producers), 100)
 	seqs := make([]int64, cfg.Partitions)
+	waiting := make([]atomic.Int64, cfg.Partitions) // for an acknowledgement
+	room := max(maxBuffered/int64(cfg.Partitions), 1)
 	for ctx.Err() == nil {
 		if limit.Wait(ctx) != nil {
 			return
 		}
 		p := int32(random.IntN(int(cfg.Partitions)))
+		if waiting[p].Load() >= room {
+			continue // a partition that does not acknowledge must not take the room of the others
+		}
+		waiting[p].Add(1)
 		value := Encode(name, seqs[p], cfg.Size, random)
 		seqs[p]++
 		// Not ctx: a record that was begun is sent, so that a stream has no holes.
 		cl.Produce(context.Background(), &kgo.Record{Partition: p, Value: value}, func(r *kgo.Record, err error) {
+			waiting[p].Add(-1)
 			if err != nil {
 				if !errors.Is(err, kgo.ErrClientClosed) {
 					l.history.Violation("partition %d: a record of %s was refused: %v", p, name, err)
