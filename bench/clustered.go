@@ -15,7 +15,7 @@ func clustered() []measure {
 			"three replicas in sync, by MB of the topic in the bucket; there is 32 MiB or less of each partition on the local disks", nil, rejoin},
 		{"pgload", []string{"varve"}, "transactions of Postgres per broker and second: with partitions (three replicas) that nobody uses, and while 10 MB/s " +
 			"are produced in batches of 16 KiB; the watching itself makes one in all", nil, pgload},
-		{"elect-10k", []string{"varve", "kafka"}, "kill -9 of a broker that is not the controller, until Metadata of a surviving one names other leaders for all that it led", nil, elect},
+		{"elect-10k", []string{"varve", "kafka"}, "kill -9 of a broker that is not the controller, until Metadata of a surviving one names other leaders for all that it led (first: for one of them); fenced: what a Varve broker logged", nil, elect},
 	}
 }
 

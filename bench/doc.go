@@ -10,4 +10,8 @@
 //
 // Kafka runs from the kit in testdata/kafka, as it comes and with flush.messages=1 ("syncing"), which is what Varve promises by
 // default. Both brokers run one at a time: never two at once on a small machine.
+//
+// The measures of clusters (clustered.go) run three brokers of one system at a time: of Varve with a Postgres and a file:// bucket, of Kafka
+// as brokers and controllers at once. Every topic's assignment is given, so that all systems lead and follow alike. Gaps are measured by a prober
+// (prober.go, lane.go, view.go) whose pauses are the same for all. pgload needs psql.
 package main

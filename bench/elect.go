@@ -1,7 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -32,7 +37,34 @@ func elect(r *clusterRun) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	return figures{"first s": first.Seconds(), "all s": all.Seconds(), "partitions": float64(n)}, victim.down(victim.kill)
+	f := figures{"first s": first.Seconds(), "all s": all.Seconds(), "partitions": float64(n)}
+	if at, ok := r.fencedAt(start); ok {
+		f["fenced s"] = at.Sub(start).Seconds()
+	}
+	return f, victim.down(victim.kill)
+}
+
+// fencedAt is when a Varve broker first said, since start, that it fenced another.
+func (c *cluster) fencedAt(start time.Time) (first time.Time, ok bool) {
+	for _, n := range c.nodes {
+		log, err := os.ReadFile(filepath.Join(n.dir, "varve.log"))
+		if err != nil {
+			continue // of Kafka there is none
+		}
+		for line := range bytes.Lines(log) {
+			var said struct {
+				Time time.Time
+				Msg  string
+			}
+			if json.Unmarshal(line, &said) != nil || !strings.HasPrefix(said.Msg, "fenced a broker") || said.Time.Before(start) {
+				continue
+			}
+			if !ok || said.Time.Before(first) {
+				first, ok = said.Time, true
+			}
+		}
+	}
+	return first, ok
 }
 
 // watchElection asks for Metadata until the victim leads nothing and nothing is without a leader. It returns when the first of the victim's

@@ -32,7 +32,13 @@ func (r result) table() string {
 		for _, name := range names {
 			var v []float64
 			for _, f := range r.bySystem[sys] {
-				v = append(v, f[name])
+				if x, ok := f[name]; ok {
+					v = append(v, x)
+				}
+			}
+			if len(v) == 0 { // what only another system says
+				b.WriteString(" – |")
+				continue
 			}
 			slices.Sort(v)
 			fmt.Fprintf(&b, " **%s** (%s–%s) |", number(v[len(v)/2]), number(v[0]), number(v[len(v)-1]))
@@ -56,7 +62,7 @@ func number(v float64) string {
 
 func report(o options, results []result) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Benchmarks\n\nMade by `make bench` on %s: median (lowest–highest) of %d runs, the systems alternating, each run on a fresh broker\n"+
+	fmt.Fprintf(&b, "# Benchmarks\n\nMade by `make bench` on %s: median (lowest–highest) of %d runs, the systems alternating, each run on a fresh broker or cluster\n"+
 		"in an empty directory after %d MB of page cache were pre-touched. Saturating runs move %d MB after as many to warm up, timed runs last %s.\n"+
 		"%d CPUs; client and broker share them. Kafka %s, heap 1 GiB; \"kafka-syncing\" has flush.messages=1, which is what Varve does by\ndefault. MB are 10^6 bytes.\n",
 		time.Now().Format("2006-01-02"), o.pairs, o.pretouchMB, o.sizeMB, o.length, runtime.NumCPU(), kafkaVersion(o.kafka))
