@@ -124,6 +124,7 @@ func (f *fetcher) receive(s *fetchSession) {
 			}
 			continue
 		}
+		x.sentIn = unasked // an answer that comes before it is asked for is about its predecessor
 		f.parts[key] = x
 		if s != nil {
 			s.ask(key)

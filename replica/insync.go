@@ -59,6 +59,9 @@ func (x *inSync) take(s *metadata.Partition, now time.Time) {
 	}
 }
 
+// outside reports whether there is a replica that is not in the ISR, one that a reassignment adds included.
+func (x *inSync) outside() bool { return len(x.committed) < len(x.followers)+1 }
+
 // replicaFetched notes that a follower has everything below offset and asks for what follows. False: it is none.
 func (x *inSync) replicaFetched(id metadata.BrokerID, epoch metadata.BrokerEpoch, offset, leaderEnd int64, now time.Time) bool {
 	f := x.followers[id]

@@ -162,3 +162,16 @@ func TestQuotaPaysInTime(t *testing.T) {
 		t.Fatal("no limit is none", wait)
 	}
 }
+
+// A replica that a reassignment adds is looked for in every new state, though the partition does not count as short of it.
+func TestOutside(t *testing.T) {
+	s := &metadata.Partition{Replicas: []metadata.BrokerID{1, 2, 3}, ISR: []metadata.BrokerID{1, 2}, Adding: []metadata.BrokerID{3}, PartitionEpoch: 1}
+	x := newInSync(s, 1, 0, time.Now())
+	if !x.outside() || x.replicas != 2 {
+		t.Errorf("outside %v, %d replicas", x.outside(), x.replicas)
+	}
+	s.ISR, s.PartitionEpoch = []metadata.BrokerID{1, 2, 3}, 2
+	if x.take(s, time.Now()); x.outside() {
+		t.Error("all are in sync")
+	}
+}

@@ -27,9 +27,10 @@ func (p *Partition) lead(s *metadata.Partition, now time.Time) error {
 		}
 		p.isr.Lock()
 		p.isr.take(s, now)
+		outside := p.isr.outside()
 		p.isr.Unlock()
 		p.progress(now)
-		if inSync, replicas := p.ISR(); inSync < replicas {
+		if outside {
 			p.manager.isr.enqueue(p)
 		}
 		return nil
@@ -153,7 +154,7 @@ func (p *Partition) ReplicaFetched(id metadata.BrokerID, epoch metadata.BrokerEp
 		return kerr.NotLeaderForPartition
 	}
 	known := p.isr.replicaFetched(id, epoch, offset, end, now)
-	outside := len(p.isr.committed) < len(p.isr.followers)+1
+	outside := p.isr.outside()
 	p.isr.Unlock()
 	if !known {
 		return fmt.Errorf("%w: broker %d has no replica of %s-%d here", kerr.UnknownLeaderEpoch, id, p.topic, p.key.Partition)
