@@ -61,6 +61,7 @@ type Node struct {
 	metrics    nodeMetrics
 	controller *controllerLoop
 	suspicions *suspicions
+	dirs       *dirs
 
 	epoch      atomic.Int64
 	fenced     atomic.Bool
@@ -83,6 +84,7 @@ func NewNode(cfg NodeConfig) *Node {
 	n.metrics = newNodeMetrics(cfg.Registerer, n.offlinePartitions)
 	n.controller = newControllerLoop(cfg, n.metrics.controller)
 	n.suspicions = newSuspicions(n)
+	n.dirs = newDirs(cfg.Registration.Dirs)
 	n.fenced.Store(true)
 	n.metrics.fenced.Set(1)
 	cfg.Publisher.OnImage(func(im *Image) {
@@ -128,7 +130,7 @@ func (n *Node) LeaseValid(now time.Time) bool {
 // broker with the same id has a live session; any other refusal is returned. Publisher.Run must be running.
 func (n *Node) Join(ctx context.Context) error {
 	for warned := false; ; {
-		err := n.register(ctx, n.cfg.Registration)
+		err := n.register(ctx, n.registration())
 		if err == nil {
 			break
 		}
@@ -185,6 +187,7 @@ func (n *Node) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { n.heartbeats(ctx) })
 	wg.Go(func() { n.suspicions.run(ctx) })
+	wg.Go(func() { n.amend(ctx) })
 	wg.Go(func() { n.controller.lease(ctx) })
 	wg.Go(func() { n.controller.duties(ctx) })
 	wg.Wait()
@@ -258,7 +261,7 @@ func (n *Node) beatOrRejoin(ctx context.Context) error {
 	}
 	n.setFenced(true)
 	n.cfg.Logger.Error("this broker's registration was replaced: is another process running with its id?", "err", err)
-	again := n.cfg.Registration
+	again := n.registration()
 	again.Rejoin = true
 	if err := n.register(ctx, again); err != nil {
 		return err

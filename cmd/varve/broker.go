@@ -51,7 +51,8 @@ type broker struct {
 	reader     *tiering.Reader // nil without a bucket
 	cache      *cache.Disk     // nil: none
 	listener   net.Listener
-	end        context.CancelCauseFunc // ends runBroker
+	end        context.CancelCauseFunc              // ends runBroker
+	loseDir    atomic.Pointer[func(metadata.DirID)] // tells the cluster; nil before there is a node
 	dynamic    atomic.Pointer[configOf]
 }
 
@@ -78,6 +79,8 @@ func runBroker(ctx context.Context, cfg *config.Broker, log *slog.Logger, reg pr
 	if err != nil {
 		return err
 	}
+	lose := node.LoseDir
+	b.loseDir.Store(&lose)
 	if err := b.wire(ctx, node); err != nil {
 		return err
 	}

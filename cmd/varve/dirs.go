@@ -56,6 +56,9 @@ func (b *broker) openDir(path string) (*commitlog.Dir, error) {
 // dirFailed takes a directory's partitions out of service, and ends the broker when it was the last directory.
 func (b *broker) dirFailed(id metadata.DirID, reason error) {
 	b.partitions.Fail(id, reason)
+	if lose := b.loseDir.Load(); lose != nil {
+		(*lose)(id)
+	}
 	for _, d := range b.dirs {
 		if d.Failure() == nil {
 			return
