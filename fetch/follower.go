@@ -18,6 +18,9 @@ import (
 // consumers read from it.
 const hwInterval = 500 * time.Millisecond
 
+// askMargin is how late a follower's next fetch must be for the follower to be suspected: it may be writing what it got.
+const askMargin = time.Second
+
 // Followers are the fetch sessions of the followers of partitions that this broker leads. They cost work only for partitions with news: an append puts its
 // partition into the queues of the sessions that follow it. Safe for concurrent use.
 type Followers struct {
@@ -30,7 +33,8 @@ type Followers struct {
 	}
 }
 
-// NewFollowers returns the sessions over m's partitions. gone is called when a follower's connection ended: it may be dead; it may be nil and must not block.
+// NewFollowers returns the sessions over m's partitions. gone is called when a follower's connection ended, or it does not ask
+// again: it may be dead. It may be nil and must not block.
 func NewFollowers(m *replica.Manager, gone func(metadata.BrokerID)) *Followers {
 	f := &Followers{partitions: m, gone: gone}
 	f.mu.byID, f.mu.byClient = map[int32]*FollowerSession{}, map[string]*FollowerSession{}
@@ -62,6 +66,8 @@ type FollowerSession struct {
 	client    string
 	broker    metadata.BrokerID
 	wake      chan struct{} // capacity 1: queue
+
+	doubt *time.Timer // fires when the follower does not ask again
 
 	serving sync.Mutex // held while a request is taken in or answered, not while one waits; guards what follows
 	epoch   int32      // of the next request
@@ -98,6 +104,7 @@ func (f *Followers) Begin(ctx context.Context, req *FollowerRequest, now time.Ti
 	if old != nil {
 		old.close()
 	}
+	s.doubt.Reset(req.MaxWait + askMargin)
 	x := &FollowerFetch{s: s, req: req, parked: make(chan struct{})}
 	s.mu.Lock()
 	if s.mu.parked != nil {
@@ -142,11 +149,25 @@ func (f *Followers) session(ctx context.Context, req *FollowerRequest) (s, old *
 		s.ID = 1 + rand.Int32N(math.MaxInt32-1)
 	}
 	f.mu.byID[s.ID], f.mu.byClient[req.Client] = s, s
+	s.doubt = time.AfterFunc(req.MaxWait+askMargin, func() { f.doubted(s) })
 	context.AfterFunc(ctx, func() { f.end(s) })
 	return s, old, nil
 }
 
+// doubted suspects a follower that has not asked again for long, again and again until it does or its connection ends.
+func (f *Followers) doubted(s *FollowerSession) {
+	if f.gone != nil {
+		f.gone(s.broker)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mu.byID[s.ID] == s {
+		s.doubt.Reset(askMargin)
+	}
+}
+
 func (f *Followers) end(s *FollowerSession) {
+	s.doubt.Stop()
 	f.mu.Lock()
 	delete(f.mu.byID, s.ID)
 	if f.mu.byClient[s.client] == s {

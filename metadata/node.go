@@ -28,7 +28,7 @@ type Membership interface {
 	Heartbeat(ctx context.Context, id BrokerID, epoch BrokerEpoch, applied int64, ttl time.Duration) (fenced bool, err error)
 	BeginShutdown(ctx context.Context, id BrokerID, epoch BrokerEpoch) error
 	Unregister(ctx context.Context, id BrokerID, epoch BrokerEpoch) error
-	FenceSuspect(ctx context.Context, by BrokerID, byEpoch BrokerEpoch, suspect BrokerID, suspectEpoch BrokerEpoch) (fenced bool, err error)
+	FenceSuspect(ctx context.Context, s Suspicion) (fenced bool, err error)
 }
 
 // NodeConfig of a Node.
@@ -39,9 +39,8 @@ type NodeConfig struct {
 	Publisher         *Publisher
 	HeartbeatInterval time.Duration // default 2 s
 	SessionTimeout    time.Duration // default 9 s
-	// Probe tells whether a suspected broker lives. It says no only when that is certain: its host refused a
-	// connection. It returns within ctx. nil: no suspicion is ever confirmed.
-	Probe      func(ctx context.Context, b *Broker) (alive bool)
+	// Probe looks how a suspected broker is. It returns within ctx. nil: no suspicion is ever confirmed.
+	Probe      func(ctx context.Context, b *Broker) Vital
 	Balance    Balance
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer

@@ -1,6 +1,10 @@
 package metadata
 
-import "github.com/google/uuid"
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
 
 // NewTopic is a topic to create, checked already: the name is valid, the counts are set, the configs parse.
 type NewTopic struct {
@@ -38,6 +42,16 @@ type Registration struct {
 	Dirs        []DirID
 	// Rejoin: this process was registered already and lost its epoch. It must not push out a live successor.
 	Rejoin bool
+}
+
+// Suspicion is what a live broker has found out about another one: that its process is gone, or that it says nothing.
+type Suspicion struct {
+	By      BrokerID
+	ByEpoch BrokerEpoch
+	Suspect BrokerID
+	Epoch   BrokerEpoch // of the suspect
+	// Unheard, if not zero, is for how long the suspect must not have sent a heartbeat either: silence towards one broker alone proves nothing.
+	Unheard time.Duration
 }
 
 // ElectionType is the kind of leader election that ElectLeaders asks for.

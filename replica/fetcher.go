@@ -35,6 +35,8 @@ const (
 	mostPause  = time.Second
 	// silenceLimit is how long a leader may leave a fetch unanswered before the connection is given up (replica.socket.timeout.ms).
 	silenceLimit = 30 * time.Second
+	// answerMargin is how late a leader's answer must be for the leader to be suspected.
+	answerMargin = time.Second
 	// fetchVersion is the version of Fetch between brokers: topics by id, the follower's broker epoch.
 	fetchVersion = 17
 )
@@ -182,6 +184,9 @@ func (f *fetcher) session(ctx context.Context, conn Conn, answers <-chan receive
 	}
 	silence := time.NewTimer(silenceLimit)
 	defer silence.Stop()
+	patience := f.m.cfg.Broker().ReplicaFetchWaitMax + answerMargin
+	doubt := time.NewTimer(patience)
+	defer doubt.Stop()
 	for {
 		f.receive(s)
 		retry := s.askDue(time.Now())
@@ -196,8 +201,14 @@ func (f *fetcher) session(ctx context.Context, conn Conn, answers <-chan receive
 		select {
 		case <-silence.C:
 			return fmt.Errorf("%w: no answer for %v", context.DeadlineExceeded, silenceLimit)
+		case <-doubt.C:
+			doubt.Reset(answerMargin)
+			if s.inFlight > 0 && f.m.cfg.Suspect != nil {
+				f.m.cfg.Suspect(f.id.leader)
+			}
 		case r := <-answers:
 			silence.Reset(silenceLimit)
+			doubt.Reset(patience)
 			if r.err != nil {
 				return r.err
 			}

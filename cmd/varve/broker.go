@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -125,15 +124,6 @@ func (b *broker) retire(ctx context.Context, node *metadata.Node) {
 	if err := node.Retire(ctx); err != nil {
 		b.log.Warn("leaderships could not be given up before stopping: their partitions wait until this broker's death is noticed", "error", err)
 	}
-}
-
-// probe reports whether a broker accepts connections. Only a refusal is a no: what takes long may be slow.
-func probe(ctx context.Context, b *metadata.Broker) bool {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
-	if err == nil {
-		_ = conn.Close()
-	}
-	return !errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // open connects to Postgres and opens the log directories.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -61,16 +62,20 @@ func (s *Store) leave(ctx context.Context, o op, id metadata.BrokerID, epoch met
 // FenceSuspect fences another broker of which broker by knows that it has died, without the controller and before its
 // session has run out: in one transaction the suspect loses its session, leaderships, places in ISRs, coordinator
 // shards and the controller's role. To be wrong costs it a heartbeat, with which it comes back. fenced false: there was
-// nothing to do, because by is not live, or the suspect is not, is shutting down, or has another epoch.
-func (s *Store) FenceSuspect(ctx context.Context, by metadata.BrokerID, byEpoch metadata.BrokerEpoch, suspect metadata.BrokerID, suspectEpoch metadata.BrokerEpoch) (fenced bool, err error) {
+// nothing to do, because by is not live, or the suspect is not, is shutting down, has another epoch, or has been heard of.
+func (s *Store) FenceSuspect(ctx context.Context, x metadata.Suspicion) (fenced bool, err error) {
+	suspect := x.Suspect
 	stands := func(brokers brokersByID) bool {
-		return by != suspect && liveWith(brokers[by], byEpoch) && liveWith(brokers[suspect], suspectEpoch)
+		return x.By != suspect && liveWith(brokers[x.By], x.ByEpoch) && liveWith(brokers[suspect], x.Epoch)
 	}
 	err = s.change(ctx, brokerOp("fence a suspect"), func(ctx context.Context, tx pgx.Tx) (bool, error) {
 		fenced = false
 		// First without locks: all brokers suspect the same one at the same time.
 		brokers, err := readBrokers(ctx, tx, ``)
 		if err != nil || !stands(brokers) {
+			return false, err
+		}
+		if heard, err := heardOf(ctx, tx, suspect, x.Unheard); err != nil || heard {
 			return false, err
 		}
 		if err := releaseController(ctx, tx, suspect); err != nil {
@@ -91,6 +96,15 @@ func (s *Store) FenceSuspect(ctx context.Context, by metadata.BrokerID, byEpoch 
 		return true, s.takeEverything(ctx, tx, suspect, brokers)
 	})
 	return fenced && err == nil, err
+}
+
+// heardOf reports whether a broker has sent a heartbeat within the time given, 0: it does not matter.
+func heardOf(ctx context.Context, tx pgx.Tx, id metadata.BrokerID, within time.Duration) (heard bool, err error) {
+	if within == 0 {
+		return false, nil
+	}
+	err = tx.QueryRow(ctx, `SELECT expires_at - ttl > clock_timestamp() - $2::interval FROM broker_lease WHERE broker_id = $1`, id, within).Scan(&heard)
+	return heard, err
 }
 
 func liveWith(b *metadata.Broker, epoch metadata.BrokerEpoch) bool {

@@ -35,7 +35,7 @@ func TestFenceSuspect(t *testing.T) {
 	var fenced atomic.Int64
 	for range 3 { // as several brokers do, but one is enough for a test
 		wg.Go(func() {
-			ok, err := s.FenceSuspect(t.Context(), 2, b2.epoch, 1, b1.epoch)
+			ok, err := s.FenceSuspect(t.Context(), metadata.Suspicion{By: 2, ByEpoch: b2.epoch, Suspect: 1, Epoch: b1.epoch})
 			if err != nil {
 				t.Error(err)
 			}
@@ -88,18 +88,39 @@ func TestFenceSuspectRefuses(t *testing.T) {
 		"a fenced one":                 {1, b1.epoch, 3, epoch3},
 		"nobody":                       {1, b1.epoch, 9, 1},
 	} {
-		if fenced, err := s.FenceSuspect(t.Context(), c.by, c.byEpoch, c.id, c.suspected); fenced || err != nil {
+		if fenced, err := s.FenceSuspect(t.Context(), metadata.Suspicion{By: c.by, ByEpoch: c.byEpoch, Suspect: c.id, Epoch: c.suspected}); fenced || err != nil {
 			t.Errorf("%s: %v, %v", name, fenced, err)
 		}
 	}
 	if err := s.BeginShutdown(t.Context(), 1, b1.epoch); err != nil {
 		t.Fatal(err)
 	}
-	if fenced, err := s.FenceSuspect(t.Context(), 2, b2.epoch, 1, b1.epoch); fenced || err != nil {
+	if fenced, err := s.FenceSuspect(t.Context(), metadata.Suspicion{By: 2, ByEpoch: b2.epoch, Suspect: 1, Epoch: b1.epoch}); fenced || err != nil {
 		t.Errorf("one that shuts down: %v, %v", fenced, err)
 	}
 	if after := snapshot(t, s).Version; after != before+1 {
 		t.Errorf("version %d, after %d", after, before)
+	}
+}
+
+// A silent broker is fenced only when its heartbeats stay away as well.
+func TestFenceSilent(t *testing.T) {
+	s := open(t)
+	b1, b2 := newBroker(1).join(t, s), newBroker(2).join(t, s)
+	x := metadata.Suspicion{By: 2, ByEpoch: b2.epoch, Suspect: 1, Epoch: b1.epoch, Unheard: time.Second}
+	b1.beat(t, s, time.Minute)
+	if fenced, err := s.FenceSuspect(t.Context(), x); fenced || err != nil {
+		t.Fatal("a broker that has just sent a heartbeat was fenced", err)
+	}
+	await(t, "the fencing of a broker that has not been heard of for a second", func() bool {
+		fenced, err := s.FenceSuspect(t.Context(), x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fenced
+	})
+	if snapshot(t, s).Live(1) {
+		t.Error("it is live")
 	}
 }
 

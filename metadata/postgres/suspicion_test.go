@@ -16,7 +16,13 @@ import (
 // probed makes a node's probes answer what alive says.
 func probed(alive *atomic.Bool, probes *atomic.Int64) func(*metadata.NodeConfig) {
 	return func(c *metadata.NodeConfig) {
-		c.Probe = func(context.Context, *metadata.Broker) bool { probes.Add(1); return alive.Load() }
+		c.Probe = func(context.Context, *metadata.Broker) metadata.Vital {
+			probes.Add(1)
+			if alive.Load() {
+				return metadata.Alive
+			}
+			return metadata.Dead
+		}
 	}
 }
 
