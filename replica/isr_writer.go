@@ -51,7 +51,7 @@ func (w *isrWriter) enqueue(p *Partition) {
 // enqueueShort has all partitions looked at that are led here and lack an in-sync replica.
 func (w *isrWriter) enqueueShort() {
 	w.m.Each(func(p *Partition) {
-		if inSync, replicas := p.ISR(); inSync < replicas {
+		if p.outside() {
 			w.enqueue(p)
 		}
 	})

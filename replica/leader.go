@@ -134,6 +134,13 @@ func (p *Partition) NearReplica(rack string, offset int64) metadata.BrokerID {
 	return near
 }
 
+// outside reports whether this broker leads and a replica is not in the ISR, one that a reassignment adds included.
+func (p *Partition) outside() bool {
+	p.isr.Lock()
+	defer p.isr.Unlock()
+	return p.isr.inSync != nil && p.isr.inSync.outside()
+}
+
 // grown tells the followers of records that they do not have.
 func (p *Partition) grown(now time.Time) {
 	p.isr.Lock()

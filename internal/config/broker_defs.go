@@ -112,9 +112,9 @@ func kafkaBrokerTable() []Def {
 		{Name: "log.cleaner.io.max.bytes.per.second", Type: Double, Default: "1.7976931348623157E308", Broker: true, Dynamic: true,
 			Doc: "Bytes that compaction reads and writes per second, together.", Check: positive("log.cleaner.io.max.bytes.per.second")},
 		brokerNumber("leader.replication.throttled.rate", Long, "9223372036854775807", true, 0, anyLong,
-			"Bytes per second that this broker sends to followers, of the replicas in leader.replication.throttled.replicas of their topics. Varve keeps it, and does not throttle yet."),
+			"Bytes per second that this broker sends to followers, of the replicas in leader.replication.throttled.replicas of their topics. A replica in sync is never throttled."),
 		brokerNumber("follower.replication.throttled.rate", Long, "9223372036854775807", true, 0, anyLong,
-			"Bytes per second that this broker fetches as a follower, of the replicas in follower.replication.throttled.replicas of their topics. Varve keeps it, and does not throttle yet."),
+			"Bytes per second that this broker fetches as a follower, of the replicas in follower.replication.throttled.replicas of their topics. A replica in sync is never throttled."),
 		brokerNumber("log.retention.check.interval.ms", Long, "300000", false, 1, anyLong, "How often retention is applied, in ms."),
 		brokerNumber("remote.log.manager.task.interval.ms", Long, "30000", false, 1, anyLong, "How often sealed segments are looked for, in ms."),
 	}
