@@ -24,7 +24,9 @@ func (s *scene) compareReplicas() {
 			replicas[p.Partition] = p.Replicas
 		}
 	}
-	s.awaitNoStrays(replicas)
+	if !s.strays {
+		s.awaitNoStrays(replicas)
+	}
 	s.StopAll(s.t)
 	compared := 0
 	for p := range int32(partitions) {
