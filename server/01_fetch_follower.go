@@ -16,6 +16,9 @@ import (
 // handleFollowerFetch answers another broker that copies partitions led here. Followers fetch with sessions, from version 13 on.
 func handleFollowerFetch(ctx context.Context, s *Server, r *request, im *metadata.Image) reply {
 	req := r.Request.(*kmsg.FetchRequest)
+	if req.Version < topicIDVersion || req.SessionEpoch == noSessionEpoch || s.cfg.Followers == nil {
+		return s.refuseFollower(req, im)
+	}
 	x, err := s.beginFollowerFetch(ctx, req, r.clientID, im)
 	if err != nil {
 		resp := kmsg.NewPtrFetchResponse()
@@ -28,14 +31,18 @@ func handleFollowerFetch(ctx context.Context, s *Server, r *request, im *metadat
 	return later(func(ctx context.Context) reply { return s.followerFetched(req, x, x.Wait(ctx), s.cfg.Image()) })
 }
 
+// refuseFollower answers a fetch that claims to be a follower's and is not made as Varve's brokers make theirs: the replica is none of this leader's.
+func (s *Server) refuseFollower(req *kmsg.FetchRequest, im *metadata.Image) reply {
+	x := &fetchOf{req: req, im: im, given: entriesOf(im, req)}
+	results := make([]fetch.PartitionResult, len(x.given))
+	for i := range results {
+		results[i] = fetch.PartitionResult{Err: kerr.NotLeaderForPartition, HighWatermark: -1, LastStable: -1, LogStart: -1}
+	}
+	return s.fetched(x, results)
+}
+
 func (s *Server) beginFollowerFetch(ctx context.Context, req *kmsg.FetchRequest, client string, im *metadata.Image) (*fetch.FollowerFetch, error) {
 	id, epoch := metadata.BrokerID(max(req.ReplicaID, req.ReplicaState.ID)), metadata.BrokerEpoch(req.ReplicaState.Epoch)
-	if s.cfg.Followers == nil || req.Version < topicIDVersion {
-		return nil, fmt.Errorf("%w: a follower's Fetch v%d", kerr.UnsupportedVersion, req.Version)
-	}
-	if req.SessionEpoch == noSessionEpoch {
-		return nil, fmt.Errorf("%w: followers fetch with a session", kerr.InvalidFetchSessionEpoch)
-	}
 	if b := im.Brokers[id]; b != nil && epoch >= 0 && b.Epoch > epoch {
 		return nil, fmt.Errorf("%w: broker %d has registered again since", kerr.StaleBrokerEpoch, id)
 	}
