@@ -226,14 +226,16 @@ func (s *fetchSession) refused(key metadata.TopicPartition, x *following, err er
 
 // restart finds a new beginning for a log of which the leader does not have the end, off the fetcher's goroutine: it may read from the bucket.
 func (f *fetcher) restart(key metadata.TopicPartition, x *following) {
+	f.m.restarting <- struct{}{}
 	err := f.bootstrap(f.m.ctx, x)
+	<-f.m.restarting
 	if errors.Is(err, errNotFollowing) || f.m.ctx.Err() != nil {
 		return
 	}
 	next := &following{p: x.p, epoch: x.epoch, pause: x.pause}
+	next.retryLater(time.Now()) // also without an error: what the leader refuses must not be asked for in a circle
 	if err != nil {
 		f.m.cfg.Logger.Warn("a replica could not be begun anew, will be tried again", "topic", x.p.topic, "partition", key.Partition, "leader", f.id.leader, "error", err)
-		next.retryLater(time.Now())
 	}
 	if r := x.p.role.Load(); !r.leading && r.epoch == x.epoch && !x.p.removed.Load() {
 		f.post(key, next)

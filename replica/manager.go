@@ -58,6 +58,9 @@ type Config struct {
 // openers is how many logs are opened at a time.
 const openers = 8
 
+// restarters is how many replicas are begun anew at a time, each with a connection to its leader.
+const restarters = 16
+
 // Manager owns every Partition of this broker and follows the metadata image.
 type Manager struct {
 	cfg     Config
@@ -73,6 +76,8 @@ type Manager struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	opening chan struct{} // one slot per log that is being opened
+
+	restarting chan struct{} // one slot per replica that is being begun anew
 
 	leaderQuota, followerQuota quota // of throttled replication
 
@@ -94,7 +99,7 @@ func NewManager(cfg Config) *Manager {
 	if cfg.Topic == nil {
 		cfg.Topic = func(o map[string]string) *config.Topic { return cfg.Broker().Topic(o) }
 	}
-	m := &Manager{cfg: cfg, metrics: newMetrics(cfg.Registerer), opening: make(chan struct{}, openers),
+	m := &Manager{cfg: cfg, metrics: newMetrics(cfg.Registerer), opening: make(chan struct{}, openers), restarting: make(chan struct{}, restarters),
 		dropping: map[string]chan struct{}{}}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.image.Store(&metadata.Image{})
