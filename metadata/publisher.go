@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	pollInterval   = time.Second     // behind the notifications
+	pollInterval   = time.Second     // while no notifications can be heard
+	hearInterval   = 3 * time.Second // behind the notifications: the connection may be half open
 	reconnectPause = time.Second     // mean pause before LISTEN is tried again
 	deliveryWait   = 2 * time.Second // of Refresh for the callbacks
 )
@@ -47,6 +48,7 @@ type Publisher struct {
 	onImage   []func(*Image) // fixed before Run
 	announced atomic.Int64   // highest version heard of
 	wake      chan struct{}  // capacity 1: announced grew
+	hearing   atomic.Bool    // the connection of LISTEN is there, as far as is known
 	heard     atomic.Int64   // see Heard; 0: nothing since the last poll
 	refresh   chan chan error
 	// doubt is set when the connection that hears announcements was lost or is new: in between, the database may have
@@ -149,6 +151,7 @@ func (p *Publisher) listen(ctx context.Context) {
 			p.outage.observe(nil, time.Now())
 			if !listening {
 				listening = true
+				p.hearing.Store(true)
 				p.doubt.Store(true)
 				signal(p.wake)
 			}
@@ -157,6 +160,7 @@ func (p *Publisher) listen(ctx context.Context) {
 				signal(p.wake)
 			}
 		})
+		p.hearing.Store(false)
 		if listening {
 			p.doubt.Store(true)
 		}
@@ -171,6 +175,7 @@ func (p *Publisher) listen(ctx context.Context) {
 func (p *Publisher) load(ctx context.Context) {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
+	polled := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -182,6 +187,10 @@ func (p *Publisher) load(ctx context.Context) {
 				_ = p.loadOnce(ctx) // observed there; the poll tries again
 			}
 		case <-tick.C:
+			if p.hearing.Load() && time.Since(polled) < hearInterval {
+				continue
+			}
+			polled = time.Now()
 			v, err := p.poll(ctx)
 			if ctx.Err() != nil {
 				return
