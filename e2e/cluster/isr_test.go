@@ -77,6 +77,7 @@ func TestUnclean(t *testing.T) {
 			s.createTopic(map[string]string{"unclean.leader.election.enable": allowed, "min.insync.replicas": "1"})
 			s.startLoad("before")
 			s.awaitAcks("before the fault")
+			s.pass(warmUp)
 			const last = 2
 			s.Broker(1).Kill(t)
 			s.Broker(3).Kill(t)
