@@ -16,11 +16,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"varve/internal/testcluster"
+	"varve/internal/testpg"
 )
 
 var against = flag.String("against", "varve", "varve or kafka")
 
-func TestMain(m *testing.M) { testcluster.Main(m) }
+func TestMain(m *testing.M) { testcluster.Main(testpg.Main(m)) }
 
 func start(t *testing.T) *testcluster.Broker {
 	t.Helper()
