@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -17,6 +18,35 @@ func TestKill(t *testing.T) {
 			s.killOne(id, led)
 		})
 		s.end()
+	})
+	t.Run("ahead", func(t *testing.T) {
+		// The followers stand still, so the leader is ahead of them when it dies: it must not have acknowledged that, and throws it away
+		// when it comes back.
+		s := begin(t, 3)
+		s.perform(func(int) {
+			id, led := s.aLeader()
+			others := slices.DeleteFunc([]int{1, 2, 3}, func(other int) bool { return other == id })
+			s.history.Mark()
+			for _, other := range others {
+				s.Broker(other).Pause(t)
+			}
+			s.pass(time.Second)
+			s.Broker(id).Kill(t)
+			for _, other := range others {
+				s.Broker(other).Resume(t)
+			}
+			s.awaitAcks("a leader was killed that was ahead")
+			s.silences("kill -9 of a leader a second ahead", led)
+			s.Broker(id).Start(t)
+		})
+		s.end()
+		truncated := 0
+		for _, b := range s.Brokers() {
+			truncated += strings.Count(b.LogText(t), "truncated to the leader's history")
+		}
+		if truncated == 0 {
+			t.Error("no replica had to throw anything away: the leader was not ahead")
+		}
 	})
 	t.Run("follower", func(t *testing.T) {
 		s := begin(t, 3)
