@@ -92,6 +92,11 @@ func stage(t *testing.T, brokers int, options ...testcluster.ClusterOption) *sce
 	s.reader = historycheck.NewReader(s.history, s.Bootstrap(), topic)
 	s.admin = connect(t, s.Bootstrap())
 	t.Cleanup(func() {
+		if t.Failed() { // perhaps before anybody looked
+			for _, v := range s.history.Violations() {
+				t.Error(v)
+			}
+		}
 		for id, b := range s.Brokers() {
 			if *logs {
 				t.Logf("broker %d:\n%s", id+1, b.LogText(t))
