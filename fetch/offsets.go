@@ -65,7 +65,7 @@ func (f *Fetcher) ListOffset(ctx context.Context, tp metadata.TopicPartition, le
 	case EarliestLocal:
 		return at(p.Log(), o.LocalStart), nil
 	case LatestTiered, EarliestPendingUpload:
-		return f.tierEdge(p, o, timestamp), nil
+		return f.tierEdge(ctx, p, o, timestamp)
 	case MaxTimestamp:
 		return f.maxTimestamp(ctx, p, o, limit)
 	}
@@ -78,18 +78,20 @@ func at(l *commitlog.Log, offset int64) commitlog.TimestampOffset {
 }
 
 // tierEdge is the last tiered offset, or the first one that is not.
-func (f *Fetcher) tierEdge(p *replica.Partition, o replica.Offsets, which int64) commitlog.TimestampOffset {
+func (f *Fetcher) tierEdge(ctx context.Context, p *replica.Partition, o replica.Offsets, which int64) (commitlog.TimestampOffset, error) {
 	if f.remote == nil {
-		return none
+		return none, nil
 	}
-	end := f.remote.TieredEnd(p.Key())
-	if which == EarliestPendingUpload {
-		return at(p.Log(), max(end, o.LogStart))
+	end, err := f.remote.TieredEnd(ctx, p.Key())
+	switch {
+	case err != nil:
+		return none, err
+	case which == EarliestPendingUpload:
+		return at(p.Log(), max(end, o.LogStart)), nil
+	case end <= o.LogStart:
+		return none, nil
 	}
-	if end <= o.LogStart {
-		return none
-	}
-	return at(p.Log(), end-1)
+	return at(p.Log(), end-1), nil
 }
 
 func (f *Fetcher) maxTimestamp(ctx context.Context, p *replica.Partition, o replica.Offsets, limit int64) (commitlog.TimestampOffset, error) {

@@ -20,6 +20,6 @@ type RemoteReader interface {
 	OffsetForTimestamp(ctx context.Context, tp metadata.TopicPartition, ts, from int64) (commitlog.TimestampOffset, bool, error)
 	// MaxTimestamp: the greatest timestamp in live remote segments and its offset.
 	MaxTimestamp(ctx context.Context, tp metadata.TopicPartition, from int64) (commitlog.TimestampOffset, bool, error)
-	// TieredEnd is one past the highest live offset (0: none).
-	TieredEnd(tp metadata.TopicPartition) int64
+	// TieredEnd is one past the highest live offset (0: none). It may have to ask the manifest, bounded by ctx.
+	TieredEnd(ctx context.Context, tp metadata.TopicPartition) (int64, error)
 }

@@ -87,6 +87,7 @@ type Manager struct {
 		sync.Mutex
 		byID map[fetcherID]*fetcher
 	}
+	applied  bool // an image was; Apply's own
 	cleaner  *cleaner
 	dropping map[string]chan struct{} // by directory name, closed when the old log is gone; Apply's own
 }
@@ -124,6 +125,10 @@ func (m *Manager) Apply(im *metadata.Image) {
 	was := m.image.Load()
 	d := m.compare(was, im)
 	m.adopt(d)
+	if !m.applied {
+		m.applied = true
+		m.setAside()
+	}
 	m.image.Store(im)
 	if !slices.EqualFunc(liveBrokers(was), liveBrokers(im), func(a, b metadata.Broker) bool { return a.ID == b.ID && a.Epoch == b.Epoch }) {
 		m.isr.enqueueShort() // who caught up before it was live joins now
@@ -202,6 +207,19 @@ func (m *Manager) adopt(d difference) {
 		next[p.key] = p
 	}
 	m.partitions.Store(&next)
+}
+
+// setAside moves the logs away that are none of this broker's replicas any more.
+func (m *Manager) setAside() {
+	names := map[string]bool{}
+	for _, p := range *m.partitions.Load() {
+		names[p.name()] = true
+	}
+	for _, d := range m.cfg.Dirs {
+		if _, err := d.SetAside(func(name string) bool { return names[name] }); err != nil {
+			m.cfg.Logger.Error("stray logs could not be moved aside", "dir", d.Path(), "error", err)
+		}
+	}
 }
 
 // liveBrokers lists the live brokers by id.

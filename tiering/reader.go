@@ -82,8 +82,11 @@ func (r *Reader) Close() {
 	r.running.Wait()
 }
 
-// TieredEnd is one past the highest live offset, 0: none.
-func (r *Reader) TieredEnd(tp metadata.TopicPartition) int64 { return r.manager.TieredEnd(tp) }
+// TieredEnd is one past the highest live offset, 0: none. A new leader asks the manifest first.
+func (r *Reader) TieredEnd(ctx context.Context, tp metadata.TopicPartition) (int64, error) {
+	rows, err := r.manager.catalog.ensure(ctx, tp)
+	return tieredEnd(rows), err
+}
 
 // Read implements fetch.RemoteReader. The slice aliases cached chunks. OFFSET_OUT_OF_RANGE: the oldest live segment begins behind offset.
 func (r *Reader) Read(tp metadata.TopicPartition, offset, upTo int64, maxBytes int, minOne bool) (s commitlog.Slice, wait <-chan struct{}, err error) {

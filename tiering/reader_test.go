@@ -280,7 +280,7 @@ func TestBeyond(t *testing.T) {
 	}
 	r.history(t, 1) // another broker's, so to speak
 	eventually(t, func() bool { _, err := read(t, r.reader, r.tp, 300, 310, 1); return err == nil })
-	if end := r.reader.TieredEnd(r.tp); end != 600 {
+	if end, err := r.reader.TieredEnd(t.Context(), r.tp); err != nil || end != 600 {
 		t.Errorf("tiered end %d", end)
 	}
 }

@@ -186,8 +186,14 @@ func (b *broker) wire(ctx context.Context, node *metadata.Node) error {
 		InitialRebalanceDelay: b.cfg.GroupInitialRebalanceDelay, MaxSize: int(b.cfg.GroupMaxSize), OffsetMetadataMax: int(b.cfg.OffsetMetadataMaxBytes),
 		CommitTimeout:    time.Duration(b.cfg.OffsetsCommitTimeoutMs) * time.Millisecond,
 		OffsetsRetention: time.Duration(b.cfg.OffsetsRetentionMinutes) * time.Minute, Logger: b.log, Registerer: b.reg})
-	b.publisher.OnImage(b.partitions.Apply)
-	b.publisher.OnImage(b.groups.Apply)
+	b.publisher.OnImage(func(im *metadata.Image) {
+		// What the metadata said before this process registered was about an earlier one, and perhaps another disk. A later image is sure to come: it shows this broker live.
+		if own := im.Brokers[self]; own == nil || node.Epoch() == 0 || own.Epoch < node.Epoch() {
+			return
+		}
+		b.partitions.Apply(im)
+		b.groups.Apply(im)
+	})
 	return nil
 }
 

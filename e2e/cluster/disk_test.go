@@ -10,7 +10,7 @@ import (
 // TestDiskReplaced gives a broker an empty disk: it fills it from the other replicas and is in sync again.
 func TestDiskReplaced(t *testing.T) {
 	s := begin(t, 3)
-	s.excused = "the log is lost"
+
 	s.perform(func(int) {
 		id := 1 + s.random.IntN(3)
 		s.Broker(id).Kill(t)

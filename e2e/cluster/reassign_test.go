@@ -20,7 +20,6 @@ func TestReassign(t *testing.T) {
 	for _, name := range []string{"calm", "kill"} {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t, 4)
-			s.strays = name == "kill"
 			s.perform(func(int) {
 				target := s.moveAll()
 				if name == "kill" {

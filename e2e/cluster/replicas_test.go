@@ -24,9 +24,7 @@ func (s *scene) compareReplicas() {
 			replicas[p.Partition] = p.Replicas
 		}
 	}
-	if !s.strays {
-		s.awaitNoStrays(replicas)
-	}
+	s.awaitNoStrays(replicas)
 	s.StopAll(s.t)
 	compared := 0
 	for p := range int32(partitions) {

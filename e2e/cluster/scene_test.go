@@ -55,9 +55,6 @@ type scene struct {
 	reader  *historycheck.Reader
 	admin   *kgo.Client
 	excused string // part of log lines that this fault brings about; empty: none
-	// strays: a broker may keep the log of a partition that it has no replica of any more. One that was down when its replica was taken
-	// away does not notice when it comes back.
-	strays bool
 }
 
 // begin starts a cluster, a topic with small segments that are uploaded while they are written, producers, and a group.
