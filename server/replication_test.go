@@ -20,6 +20,7 @@ import (
 	"varve/commitlog/record"
 	"varve/fetch"
 	"varve/internal/config"
+	"varve/internal/vfs"
 	"varve/metadata"
 	"varve/replica"
 	"varve/replica/transport"
@@ -41,8 +42,7 @@ type miniature struct {
 type miniBroker struct {
 	id    metadata.BrokerID
 	parts *replica.Manager
-	dir   *commitlog.Dir
-	image metadata.Image // as it knows it; Version counts
+	disk  sync.RWMutex // locked: no sync ends
 }
 
 func newMiniature(t *testing.T, n int, settings map[string]string) *miniature {
@@ -59,12 +59,18 @@ func newMiniature(t *testing.T, n int, settings map[string]string) *miniature {
 // start runs a broker over the log directory at path.
 func (m *miniature) start(id metadata.BrokerID, path string, settings map[string]string) *miniBroker {
 	m.t.Helper()
-	d, err := commitlog.OpenDir(path, commitlog.DirOptions{ClusterID: "c", NodeID: int32(id)})
+	n := &miniBroker{id: id}
+	d, err := commitlog.OpenDir(path, commitlog.DirOptions{ClusterID: "c", NodeID: int32(id), FS: vfs.Hooked(func(op vfs.Op) error {
+		if op.Kind == vfs.Sync {
+			n.disk.RLock() // waits while the test holds the disk
+			n.disk.RUnlock()
+		}
+		return nil
+	})})
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	cfg := newBroker(m.t, settings)
-	n := &miniBroker{id: id, dir: d}
 	n.parts = replica.NewManager(replica.Config{Self: id, Dirs: []*commitlog.Dir{d}, Broker: func() *config.Broker { return cfg }, Store: m, ISR: m,
 		Dialer: transport.Dialer{}, Epoch: func() metadata.BrokerEpoch { return 1 }, Logger: slog.New(slog.NewTextHandler(m.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	m.t.Cleanup(func() {
@@ -266,6 +272,25 @@ func TestAcknowledgedIsOnEveryInSyncDisk(t *testing.T) {
 		sameLogs(t, p, f)
 		eventually(t, "the follower's high watermark", func() bool { return f.Offsets().HighWatermark == p.Offsets().HighWatermark })
 	}
+}
+
+// TestAnAcknowledgementWaitsForTheFollowersDisk: that a follower has the bytes is not enough.
+func TestAnAcknowledgementWaitsForTheFollowersDisk(t *testing.T) {
+	m := newMiniature(t, 2, nil)
+	id := m.create("t", 1, nil, 1, 2)
+	p, follower := m.leader(id, 0), m.partition(2, id, 0)
+	acked(t, p, produce(t, p, "before"))
+	m.nodes[2].disk.Lock()
+	end := produce(t, p, "held")
+	eventually(t, "the follower to have the bytes", func() bool { return follower.Log().End() == end })
+	for until := time.Now().Add(700 * time.Millisecond); time.Now().Before(until); time.Sleep(10 * time.Millisecond) { // longer than a fetch waits
+		if ok, _ := p.Acked(end, -1); ok {
+			t.Error("acknowledged before it was on the follower's disk")
+			break
+		}
+	}
+	m.nodes[2].disk.Unlock()
+	acked(t, p, end)
 }
 
 // TestADeposedLeaderIsTruncatedToItsSuccessor: the old leader took records that nobody copied; it acknowledges none of them, and as a follower drops them.
