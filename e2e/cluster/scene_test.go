@@ -178,6 +178,7 @@ func (s *scene) heal() {
 	s.t.Helper()
 	begun := time.Now()
 	s.awaitISR(3)
+	s.awaitAgreement()
 	s.t.Logf("full ISR %v after the fault", time.Since(begun).Round(10*time.Millisecond))
 	s.awaitAcks("after the fault")
 }
@@ -191,6 +192,45 @@ func (s *scene) awaitISR(n int) {
 		}
 		return nil
 	})
+}
+
+// awaitAgreement waits until every broker knows who leads: one that was cut off from Postgres goes on showing readers what it had, until it knows better.
+func (s *scene) awaitAgreement() {
+	s.t.Helper()
+	testcluster.Eventually(s.t, isrWait, func() error {
+		want := ""
+		for i := range s.Brokers() {
+			m, err := s.metadataOf(i + 1)
+			if err != nil {
+				return fmt.Errorf("metadata of broker %d: %w", i+1, err)
+			}
+			have := ""
+			for _, t := range m.Topics {
+				slices.SortFunc(t.Partitions, func(a, b kmsg.MetadataResponseTopicPartition) int { return int(a.Partition - b.Partition) })
+				for _, p := range t.Partitions {
+					have += fmt.Sprintf("%d: leader %d in epoch %d\n", p.Partition, p.Leader, p.LeaderEpoch)
+				}
+			}
+			if want == "" {
+				want = have
+			}
+			if have != want {
+				return fmt.Errorf("broker 1 says\n%s, broker %d says\n%s", want, i+1, have)
+			}
+		}
+		return nil
+	})
+}
+
+// metadataOf asks one broker.
+func (s *scene) metadataOf(id int) (*kmsg.MetadataResponse, error) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Second)
+	defer cancel()
+	m, err := s.admin.Broker(id).Request(ctx, metadataRequest())
+	if err != nil {
+		return nil, err
+	}
+	return m.(*kmsg.MetadataResponse), nil
 }
 
 // await waits until ok is content with every partition.
@@ -215,12 +255,17 @@ func (s *scene) await(within time.Duration, ok func(kmsg.MetadataResponseTopicPa
 	})
 }
 
-// metadata asks a broker that answers, without a cache.
-func (s *scene) metadata() *kmsg.MetadataResponse {
+func metadataRequest() *kmsg.MetadataRequest {
 	r := kmsg.NewPtrMetadataRequest()
 	t := kmsg.NewMetadataRequestTopic()
 	t.Topic = kmsg.StringPtr(topic)
 	r.Topics = append(r.Topics, t)
+	return r
+}
+
+// metadata asks a broker that answers, without a cache.
+func (s *scene) metadata() *kmsg.MetadataResponse {
+	r := metadataRequest()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
 	defer cancel()
 	m, err := r.RequestWith(ctx, s.admin)

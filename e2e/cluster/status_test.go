@@ -49,7 +49,7 @@ func TestStatus(t *testing.T) {
 	c.Broker(2).Start(t)
 	want(0, "\nhealthy\n", "--config", config)
 	c.StopAll(t)
-	want(1, "broker 3 is stopped since ", "--config", config)
+	want(1, " is stopped: start it", "--config", config)
 	c.Postgres.Stop()
 	want(2, "varve.metadata.url: ", "--config", config)
 	want(2, "nowhere to look")

@@ -13,7 +13,7 @@ import (
 // itself.
 type Sessions struct {
 	Now        time.Time
-	Brokers    map[metadata.BrokerID]time.Time // when each broker's session ends, or ended
+	Brokers    map[metadata.BrokerID]time.Time // when each broker's session ends, or ended; none of a broker that took its leave
 	Controller time.Time                       // when the controller's lease ends, or ended; the epoch of Unix: it was given up
 }
 
@@ -25,7 +25,7 @@ func (s *Store) Sessions(ctx context.Context) (Sessions, error) {
 		if err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `SELECT broker_id, greatest(expires_at, 'epoch') FROM broker_lease`)
+		rows, err := tx.Query(ctx, `SELECT broker_id, greatest(expires_at, 'epoch') FROM broker_lease WHERE isfinite(expires_at)`)
 		if err != nil {
 			return err
 		}
