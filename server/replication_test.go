@@ -293,6 +293,23 @@ func TestAnAcknowledgementWaitsForTheFollowersDisk(t *testing.T) {
 	acked(t, p, end)
 }
 
+// TestAFollowerWhoseDiskHangsLeavesTheISR: acknowledgements go on without it, and it returns with all records when its disk does.
+func TestAFollowerWhoseDiskHangsLeavesTheISR(t *testing.T) {
+	m := newMiniature(t, 3, map[string]string{"replica.lag.time.max.ms": "500"})
+	id := m.create("t", 1, nil, 1, 2, 3)
+	p := m.leader(id, 0)
+	acked(t, p, produce(t, p, "before"))
+	m.nodes[3].disk.Lock()
+	acked(t, p, produce(t, p, "while it hangs"))
+	if isr := m.image().Partition(metadata.TopicPartition{TopicID: id}).ISR; !slices.Equal(isr, []metadata.BrokerID{1, 2}) {
+		t.Errorf("acknowledged with the ISR %v", isr)
+	}
+	acked(t, p, produce(t, p, "and still"))
+	m.nodes[3].disk.Unlock()
+	eventually(t, "its return", func() bool { return len(m.image().Partition(metadata.TopicPartition{TopicID: id}).ISR) == 3 })
+	sameLogs(t, p, m.partition(3, id, 0))
+}
+
 // TestADeposedLeaderIsTruncatedToItsSuccessor: the old leader took records that nobody copied; it acknowledges none of them, and as a follower drops them.
 func TestADeposedLeaderIsTruncatedToItsSuccessor(t *testing.T) {
 	m := newMiniature(t, 2, map[string]string{"replica.lag.time.max.ms": "600000"})

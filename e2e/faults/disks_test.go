@@ -7,13 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -22,64 +19,6 @@ import (
 	"varve/internal/testcluster"
 	"varve/internal/testpg"
 )
-
-// A disk is an ext4 file system of its own, in a file, whose power can be cut.
-type disk struct{ image, path string }
-
-// newDisk mounts one at path, until the test ends.
-func newDisk(t *testing.T, dir, name string) *disk {
-	t.Helper()
-	d := &disk{filepath.Join(dir, name+".img"), filepath.Join(dir, name)}
-	if err := errors.Join(os.Mkdir(d.path, 0o755), os.WriteFile(d.image, nil, 0o600), os.Truncate(d.image, 256<<20)); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("mkfs.ext4", "-q", "-F", d.image).CombinedOutput(); err != nil {
-		t.Skipf("NOT TESTED: no power can be cut here, for mkfs.ext4 is missing: %v %s", err, out)
-	}
-	if err := d.mount(); err != nil {
-		t.Skipf("NOT TESTED: no power can be cut here, for a loop device cannot be mounted (root and /dev/loop are needed): %v", err)
-	}
-	t.Cleanup(func() { _ = d.unmount() })
-	return d
-}
-
-func (d *disk) mount() error {
-	if out, err := exec.Command("mount", "-o", "loop", d.image, d.path).CombinedOutput(); err != nil {
-		return fmt.Errorf("mount: %w: %s", err, out)
-	}
-	return nil
-}
-
-func (d *disk) unmount() error {
-	if out, err := exec.Command("umount", d.path).CombinedOutput(); err != nil {
-		return fmt.Errorf("umount: %w: %s", err, out)
-	}
-	return nil
-}
-
-// cutPower loses all that is not on the disk, its journal included; whoever writes gets EIO from now on.
-func (d *disk) cutPower(t *testing.T) {
-	t.Helper()
-	const shutdown, noLogFlush = 0x8004587d, 2 // EXT4_IOC_SHUTDOWN
-	f, err := os.Open(d.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	flags := uint32(noLogFlush)
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), shutdown, uintptr(unsafe.Pointer(&flags))); errno != 0 {
-		t.Skipf("NOT TESTED: no power can be cut here, for the kernel refuses: %v", errno)
-	}
-}
-
-// comeBack mounts it again, as after the power has returned.
-func (d *disk) comeBack(t *testing.T) {
-	t.Helper()
-	testcluster.Eventually(t, wait, d.unmount) // the last descriptors may be closing
-	if err := d.mount(); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // startOn runs a broker whose log directories are on the given paths.
 func startOn(t *testing.T, dir string, logDirs ...string) *testcluster.Broker {
@@ -96,8 +35,8 @@ func startOn(t *testing.T, dir string, logDirs ...string) *testcluster.Broker {
 // that was not sent.
 func TestPowerLoss(t *testing.T) {
 	dir := t.TempDir()
-	d := newDisk(t, dir, "disk")
-	b := startOn(t, dir, filepath.Join(d.path, "log"))
+	d := testcluster.NewDisk(t, filepath.Join(dir, "disk"))
+	b := startOn(t, dir, filepath.Join(d.Path, "log"))
 	create(t, connect(t, b.Addr), "t", map[string]string{"segment.bytes": "1048576"})
 	h := historycheck.New()
 	for round := range 5 {
@@ -113,11 +52,11 @@ func TestPowerLoss(t *testing.T) {
 			}
 			return nil
 		})
-		freeze(t, b.Pid()) // a machine without power acknowledges nothing; a kernel whose file system is shut down may call a sync under way a success
-		d.cutPower(t)
+		testcluster.Freeze(t, b.Pid()) // a machine without power acknowledges nothing; a kernel whose file system is shut down may call a sync under way a success
+		d.CutPower(t)
 		b.Kill(t)
 		_ = load.Stop(time.Second) // what it still has in flight is not acknowledged
-		d.comeBack(t)
+		d.ComeBack(t)
 		b.Start(t)
 		if _, err := historycheck.NewReader(h, b.Addr, "t").ReadToEnd(t.Context()); err != nil {
 			t.Fatal(err)
@@ -129,38 +68,17 @@ func TestPowerLoss(t *testing.T) {
 	t.Logf("%d records were acknowledged", h.AckedCount())
 }
 
-// freeze stops a process and waits until each of its threads stands still, or waits for the disk.
-func freeze(t *testing.T, pid int) {
-	t.Helper()
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	testcluster.Eventually(t, wait, func() error {
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-		if err != nil || len(threads) == 0 {
-			return fmt.Errorf("no threads: %v", err)
-		}
-		for _, path := range threads {
-			text, err := os.ReadFile(path)
-			if err == nil && !strings.Contains(string(text), ") T ") && !strings.Contains(string(text), ") D ") {
-				return fmt.Errorf("a thread runs: %s", text)
-			}
-		}
-		return nil
-	})
-}
-
 // TestTheLastDirectoryEndsTheBroker: a broker none of whose directories works says so and ends; a supervisor may start it again.
 func TestTheLastDirectoryEndsTheBroker(t *testing.T) {
 	dir := t.TempDir()
-	d := newDisk(t, dir, "disk")
-	b := startOn(t, dir, filepath.Join(d.path, "log"))
+	d := testcluster.NewDisk(t, filepath.Join(dir, "disk"))
+	b := startOn(t, dir, filepath.Join(d.Path, "log"))
 	cl := connect(t, b.Addr, kgo.RecordRetries(1), kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(1), kgo.RecordDeliveryTimeout(3*time.Second))
 	create(t, cl, "t", nil)
 	if err := produce(t.Context(), cl, "t", 100, 1024); err != nil {
 		t.Fatal(err)
 	}
-	d.cutPower(t)
+	d.CutPower(t)
 	if produce(t.Context(), cl, "t", 1, 1024) == nil {
 		t.Error("a record was acknowledged that no disk has")
 	}
@@ -174,7 +92,7 @@ func TestTheLastDirectoryEndsTheBroker(t *testing.T) {
 		t.Error("the broker ended without saying why")
 	}
 	b.Kill(t)
-	d.comeBack(t)
+	d.ComeBack(t)
 	b.Start(t)
 	consume(t, b.Addr, "t", 100)
 }
@@ -183,8 +101,8 @@ func TestTheLastDirectoryEndsTheBroker(t *testing.T) {
 // go to the good disk; a restart without the disk serves the others, and one with the disk serves all again.
 func TestAFailedDirectoryLeavesTheOthers(t *testing.T) {
 	dir := t.TempDir()
-	d := newDisk(t, dir, "disk")
-	b := startOn(t, dir, filepath.Join(d.path, "log"), filepath.Join(dir, "good"))
+	d := testcluster.NewDisk(t, filepath.Join(dir, "disk"))
+	b := startOn(t, dir, filepath.Join(d.Path, "log"), filepath.Join(dir, "good"))
 	client := func() *kgo.Client { // anew after each start, for the port is another one
 		return connect(t, b.Addr, kgo.RecordRetries(1), kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(1), kgo.RecordDeliveryTimeout(3*time.Second))
 	}
@@ -199,10 +117,10 @@ func TestAFailedDirectoryLeavesTheOthers(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "good", "a-0")); err == nil {
 		bad, good = good, bad
 	}
-	if _, err := os.Stat(filepath.Join(d.path, "log", bad+"-0")); err != nil {
+	if _, err := os.Stat(filepath.Join(d.Path, "log", bad+"-0")); err != nil {
 		t.Fatalf("the two topics are in one directory: %v", err)
 	}
-	d.cutPower(t)
+	d.CutPower(t)
 	takes := func(topic string) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -246,7 +164,7 @@ func TestAFailedDirectoryLeavesTheOthers(t *testing.T) {
 		t.Error("the topic of the failed disk was made anew on the other one")
 	}
 	b.Kill(t)
-	d.comeBack(t)
+	d.ComeBack(t)
 	b.Start(t)
 	cl = client()
 	testcluster.Eventually(t, wait, func() error { return takes(bad) })

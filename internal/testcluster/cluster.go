@@ -23,6 +23,8 @@ type Cluster struct {
 
 	brokers []*Broker
 	listen  []*Proxy // in front of each broker's listener; nil without Proxies
+	disks   []*Disk  // of each broker's logs; nil without Disks
+	logDirs []string
 	meta    []*Proxy // between each broker and Postgres; nil without Proxies
 }
 
@@ -33,6 +35,7 @@ type clusterConfig struct {
 	all     map[string]string
 	own     map[int]map[string]string
 	proxies bool
+	disks   bool
 	env     []string
 }
 
@@ -56,6 +59,9 @@ func SetBroker(id int, name, value string) ClusterOption {
 func Proxies() ClusterOption {
 	return func(c *clusterConfig) { c.proxies = true }
 }
+
+// Disks gives each broker's logs a file system of their own whose power can be cut: see Cluster.Disk. Where that is not possible the test is skipped.
+func Disks() ClusterOption { return func(c *clusterConfig) { c.disks = true } }
 
 // MinIO keeps the bucket in a MinIO server instead of a directory. The bucket must exist.
 func MinIO(s *testminio.Server, bucket string) ClusterOption {
@@ -91,9 +97,15 @@ func (c *Cluster) add(t testing.TB, id int, cfg clusterConfig) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	logDir := filepath.Join(dir, "log")
+	if cfg.disks {
+		d := NewDisk(t, filepath.Join(dir, "disk"))
+		c.disks, logDir = append(c.disks, d), filepath.Join(d.Path, "log")
+	}
+	c.logDirs = append(c.logDirs, logDir)
 	addr := freeAddress(t)
 	set := map[string]string{"node.id": strconv.Itoa(id), "listeners": "PLAINTEXT://" + addr, "varve.http.listen": "127.0.0.1:0",
-		"log.dirs": filepath.Join(dir, "log"), "varve.metadata.url": c.Postgres.URL()}
+		"log.dirs": logDir, "varve.metadata.url": c.Postgres.URL()}
 	if cfg.proxies {
 		front := StartProxy(t, addr)
 		postgres, err := url.Parse(c.Postgres.URL())
@@ -148,7 +160,10 @@ func (c *Cluster) Bootstrap() string {
 }
 
 // LogDir is the log directory of broker id.
-func (c *Cluster) LogDir(id int) string { return filepath.Join(c.brokers[id-1].Dir, "log") }
+func (c *Cluster) LogDir(id int) string { return c.logDirs[id-1] }
+
+// Disk is the disk of that broker, with Disks.
+func (c *Cluster) Disk(id int) *Disk { return c.disks[id-1] }
 
 // KillAll ends all running brokers by SIGKILL at once.
 func (c *Cluster) KillAll(t testing.TB) {
