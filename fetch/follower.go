@@ -69,8 +69,9 @@ type FollowerSession struct {
 
 	doubt *time.Timer // fires when the follower does not ask again
 
-	serving sync.Mutex // held while a request is taken in or answered, not while one waits; guards what follows
-	epoch   int32      // of the next request
+	serving sync.Mutex     // held while a request is taken in or answered, not while one waits; guards what follows
+	current *FollowerFetch // the latest request: what is queued is for its answer
+	epoch   int32          // of the next request
 	entries map[metadata.TopicPartition]*followed
 	told    time.Time // when high watermarks were told last
 	closed  bool
@@ -121,6 +122,7 @@ func (f *Followers) Begin(ctx context.Context, req *FollowerRequest, now time.Ti
 	if s.epoch++; s.epoch <= 0 {
 		s.epoch = 1
 	}
+	s.current = x
 	for _, key := range req.Forgotten {
 		s.remove(key)
 	}
@@ -318,20 +320,29 @@ type FollowerFetch struct {
 func (x *FollowerFetch) Session() int32 { return x.s.ID }
 
 // Ready answers if there is something to tell at once, else nil.
-func (x *FollowerFetch) Ready(now time.Time) []FollowerResult { return x.s.collect(x.req, now, false) }
+func (x *FollowerFetch) Ready(now time.Time) []FollowerResult {
+	results, _ := x.collect(now, false)
+	return results
+}
 
 // Wait answers when there are records, after MaxWait, or when the session's next request has come.
 func (x *FollowerFetch) Wait(ctx context.Context) []FollowerResult {
 	timer := time.NewTimer(x.req.MaxWait)
 	defer timer.Stop()
 	for {
-		if results := x.s.collect(x.req, time.Now(), false); len(results) > 0 {
+		results, current := x.collect(time.Now(), false)
+		if len(results) > 0 {
 			return results
+		}
+		if !current {
+			x.s.signal() // the wake-up was meant for the next request
+			return nil
 		}
 		select {
 		case <-x.s.wake:
 		case <-timer.C:
-			return x.s.collect(x.req, time.Now(), true)
+			results, _ = x.collect(time.Now(), true)
+			return results
 		case <-x.parked:
 			return nil
 		case <-ctx.Done():
@@ -341,10 +352,15 @@ func (x *FollowerFetch) Wait(ctx context.Context) []FollowerResult {
 }
 
 // collect reads what the queued partitions have, in turn, as far as the request's size goes: what does not fit stays queued for the next. The holder releases
-// the results' records.
-func (s *FollowerSession) collect(req *FollowerRequest, now time.Time, timeout bool) (results []FollowerResult) {
+// the results' records. Nothing is collected when the session's next request has come: the follower takes what the answer to an earlier one says of a
+// partition that it has asked for anew as out of date, and would wait for ever.
+func (x *FollowerFetch) collect(now time.Time, timeout bool) (results []FollowerResult, current bool) {
+	s, req := x.s, x.req
 	s.serving.Lock()
 	defer s.serving.Unlock()
+	if s.current != x {
+		return nil, false
+	}
 	left := req.MaxBytes
 	for left > 0 {
 		e := s.pop()
@@ -368,7 +384,7 @@ func (s *FollowerSession) collect(req *FollowerRequest, now time.Time, timeout b
 		s.told = now
 		results = s.tellHighWatermarks(results)
 	}
-	return results
+	return results, true
 }
 
 // read reads from one partition; ok: there is something to tell; full: there is, and it is more than left.

@@ -123,7 +123,7 @@ func (f *progress) caughtUp(now time.Time, lag time.Duration) bool {
 }
 
 // propose returns the ISR that the partition should have and has not, or ok false: none, or a change is under way. Who has reached the high watermark and the
-// start of this leader epoch joins if eligible; who has lacked something for longer than lag leaves.
+// start of this leader epoch joins if eligible, unless it would have to leave at once (a high watermark that stands still for want of replicas is reached by anybody); who has lacked something for longer than lag leaves.
 func (x *inSync) propose(hw int64, now time.Time, lag time.Duration, eligible func(metadata.BrokerID, metadata.BrokerEpoch) bool) (isr []metadata.BrokerID, ok bool) {
 	if x.pending != nil {
 		return nil, false
@@ -134,7 +134,7 @@ func (x *inSync) propose(hw int64, now time.Time, lag time.Duration, eligible fu
 		}
 	}
 	for id, f := range x.followers {
-		if !slices.Contains(x.committed, id) && f.end >= max(hw, x.epochStart) && eligible(id, f.epoch) {
+		if !slices.Contains(x.committed, id) && f.end >= max(hw, x.epochStart) && f.caughtUp(now, lag) && eligible(id, f.epoch) {
 			isr = append(isr, id)
 		}
 	}

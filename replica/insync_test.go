@@ -129,6 +129,20 @@ func TestNoMemberBelowTheStartOfTheEpoch(t *testing.T) {
 	}
 }
 
+// TestWhoWouldLeaveDoesNotJoin: below min.insync.replicas the high watermark stands still, and a replica that fetches no more has reached it all the same.
+func TestWhoWouldLeaveDoesNotJoin(t *testing.T) {
+	now := time.Unix(0, 0)
+	x := newInSync(&metadata.Partition{Replicas: []metadata.BrokerID{1, 2}, ISR: []metadata.BrokerID{1}}, 1, 100, now)
+	x.replicaFetched(2, 7, 100, 100, now)
+	x.appended(now)
+	if isr, ok := x.propose(100, now.Add(lag), lag, anybody); !ok || len(isr) != 2 {
+		t.Fatal("it has all that was there a moment ago", isr, ok)
+	}
+	if isr, ok := x.propose(100, now.Add(lag+1), lag, anybody); ok {
+		t.Fatal("it would leave at once", isr)
+	}
+}
+
 // TestStrictMinISR: below min.insync.replicas the high watermark stands (KIP-966).
 func TestStrictMinISR(t *testing.T) {
 	now := time.Unix(0, 0)

@@ -404,6 +404,41 @@ func TestBusyPartitionsShareAnAnswer(t *testing.T) {
 	}
 }
 
+// TestNewsAreForTheLatestRequest: an earlier request of the session that is still being answered must not take what the next one asked for.
+func TestNewsAreForTheLatestRequest(t *testing.T) {
+	m := newMiniature(t, 1, nil)
+	id := m.create("t", 1, nil, 1)
+	p := m.leader(id, 0)
+	acked(t, p, produce(t, p, "x"))
+	m.change("t", func(q *metadata.Partition) {
+		q.Replicas, q.Dirs, q.PartitionEpoch = []metadata.BrokerID{1, 2}, make([]metadata.DirID, 2), q.PartitionEpoch+1
+	})
+	eventually(t, "the second replica to be known", func() bool { _, n := p.ISR(); return n == 2 })
+	f := fetch.NewFollowers(m.nodes[1].parts, nil)
+	begin := func(req fetch.FollowerRequest, parts ...fetch.PartitionRequest) *fetch.FollowerFetch {
+		req.Broker, req.Client, req.MaxBytes, req.MaxWait, req.Partitions = 2, "c", 1000, time.Minute, parts
+		x, err := f.Begin(t.Context(), &req, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	first := begin(fetch.FollowerRequest{})
+	waited := make(chan int, 1)
+	go func() { waited <- len(first.Wait(t.Context())) }()
+	second := begin(fetch.FollowerRequest{SessionID: first.Session(), SessionEpoch: 1}, fetch.PartitionRequest{TopicPartition: metadata.TopicPartition{TopicID: id},
+		CurrentLeaderEpoch: -1, LastFetchedEpoch: -1, MaxBytes: 1000})
+	if n := <-waited; n != 0 {
+		t.Errorf("the first request took %d results", n)
+	}
+	if results := first.Ready(time.Now()); len(results) != 0 {
+		t.Error("the first request took what the second asked for")
+	}
+	if results := second.Ready(time.Now()); len(results) != 1 || results[0].Err != nil || results[0].Records.Bytes == 0 {
+		t.Errorf("the second request got %+v", results)
+	}
+}
+
 // TestStaleFollowersAreRefused: by leader epoch, and when the image does not know the replica.
 func TestStaleFollowersAreRefused(t *testing.T) {
 	m := newMiniature(t, 2, nil)
