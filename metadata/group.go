@@ -37,10 +37,12 @@ type Offset struct {
 	LeaderEpoch int32 // -1: unknown
 	Metadata    string
 	CommittedAt time.Time
+	ExpireAt    time.Time // zero: the group's retention decides
 }
 
 // OffsetCommit is one offset on its way into Postgres. A later commit of the same key wins.
 type OffsetCommit struct {
 	GroupID string
 	Offset
+	Retention time.Duration // of this offset alone, from its commit on (OffsetCommit v2 to v4); zero: none
 }

@@ -20,7 +20,7 @@ import (
 
 // groupAPIs are the APIs whose exchanges TestGroupsGolden replays.
 var groupAPIs = []string{"FindCoordinator", "OffsetCommit", "OffsetFetch", "JoinGroup", "SyncGroup", "Heartbeat", "LeaveGroup",
-	"DescribeGroups", "ListGroups", "DeleteGroups"}
+	"DescribeGroups", "ListGroups", "DeleteGroups", "OffsetDelete"}
 
 // otherwise are the exchanges that Varve answers otherwise, with the reason.
 var otherwise = map[string]string{

@@ -362,64 +362,6 @@ func membersOf(t *testing.T, c *Coordinator, group string) int {
 	return n
 }
 
-// An empty group is forgotten with its offsets after the retention time; one that is used, or has members, stays.
-func TestExpiry(t *testing.T) {
-	h := newHouse(t, testpg.URL(t))
-	const retention = 1500 * time.Millisecond
-	c := h.start(t, 1, func(cfg *Config) { cfg.OffsetsRetention, cfg.RetentionCheckInterval = retention, 20*time.Millisecond })
-	c.Apply(h.assign(t))
-	joinAlone(t, c, "busy")
-	commit := func(group string, partition int32) bool {
-		return commitCode(c.OffsetCommit(t.Context(), commitRequest(group, "", -1, partition, 5))) == 0
-	}
-	eventually(t, "the shards to load", func() bool { return commit("idle", 0) && commit("used", 0) })
-	eventually(t, "the idle group to expire", func() bool {
-		if !commit("used", 1) {
-			t.Error("a group that is used cannot be committed to")
-		}
-		return len(fetched(t, c, "idle")) == 0
-	})
-	// The first offset of "used" is as old: the group's offsets go together.
-	if got := fetched(t, c, "used"); len(got) != 2 {
-		t.Errorf("offsets of a group that is used: %v", got)
-	}
-	if n := membersOf(t, c, "busy"); n != 1 {
-		t.Errorf("%d members", n)
-	}
-}
-
-// A coordinator that did not see the commits of a group learns of them from Postgres before it deletes anything.
-func TestExpiryAsksPostgres(t *testing.T) {
-	h := newHouse(t, testpg.URL(t))
-	im := h.assign(t)
-	for _, id := range []string{"old", "used"} {
-		shard := coordinator.ShardOf(id)
-		g := metadata.GroupState{GroupID: id, Shard: shard, StateSince: time.Now().Add(-2 * time.Hour)}
-		if err := h.store.SaveGroup(t.Context(), im.GroupShards[shard].Epoch, g); err != nil {
-			t.Fatal(err)
-		}
-	}
-	shard := coordinator.ShardOf("used")
-	used := metadata.OffsetCommit{GroupID: "used", Offset: metadata.Offset{TopicPartition: metadata.TopicPartition{TopicID: h.topic}, Offset: 5}}
-	if err := h.store.CommitOffsets(t.Context(), shard, im.GroupShards[shard].Epoch, []metadata.OffsetCommit{used}); err != nil {
-		t.Fatal(err)
-	}
-	c := h.start(t, 1, func(cfg *Config) { cfg.OffsetsRetention = time.Hour })
-	c.Apply(im)
-	var list *kmsg.ListGroupsResponse
-	eventually(t, "the shards to load", func() bool {
-		list = c.ListGroups(t.Context(), kmsg.NewPtrListGroupsRequest())
-		return list.ErrorCode == 0 && len(list.Groups) == 2
-	})
-	for _, s := range c.shards {
-		c.expireShard(s)
-	}
-	list = c.ListGroups(t.Context(), kmsg.NewPtrListGroupsRequest())
-	if len(list.Groups) != 1 || list.Groups[0].Group != "used" {
-		t.Errorf("left: %+v", list.Groups)
-	}
-}
-
 // Time stands still while Postgres is away, and goes on where it stood.
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -438,26 +380,6 @@ func TestClock(t *testing.T) {
 			t.Errorf("%v passed, frozen %v, confirmed %v", d, c.frozen(), c.confirmed())
 		}
 	})
-}
-
-func TestExpired(t *testing.T) {
-	now := time.Unix(1_000_000, 0)
-	at := func(age time.Duration) metadata.Offset { return metadata.Offset{CommittedAt: now.Add(-age)} }
-	for _, c := range []struct {
-		name    string
-		empty   time.Duration
-		offsets []metadata.Offset
-		want    bool
-	}{
-		{"long empty, old offsets", 2 * time.Hour, []metadata.Offset{at(time.Hour), at(3 * time.Hour)}, true},
-		{"exactly so long", time.Hour, nil, true},
-		{"became empty lately", time.Minute, []metadata.Offset{at(3 * time.Hour)}, false},
-		{"committed lately", 2 * time.Hour, []metadata.Offset{at(3 * time.Hour), at(time.Minute)}, false},
-	} {
-		if got := expired(now.Add(-c.empty), c.offsets, time.Hour, now); got != c.want {
-			t.Errorf("%s: %v", c.name, got)
-		}
-	}
 }
 
 // A deleted group is gone with its offsets; a group with members is not deleted.

@@ -11,7 +11,9 @@
 //	shard.go      one goroutine per shard: mailbox, machines, timers, ownership
 //	writer.go     a shard's writes to Postgres, one at a time and in order; offset commits are batched
 //	clock.go      the time of the machines, which stands still while Postgres is away
-//	expire.go     empty groups that are forgotten after offsets.retention.minutes
+//	retain.go     which offsets may be deleted, and which expire (pure)
+//	trim.go       OffsetDelete, and how offsets leave Postgres
+//	expire.go     offsets and empty groups that are forgotten after offsets.retention.minutes
 //	coordinator.go, offsets.go, admin.go   the Kafka requests
 //
 // # Invariants

@@ -9,30 +9,25 @@ import (
 	"varve/metadata"
 )
 
-// expired reports whether a group may be forgotten with its offsets: it has been empty for the retention time, and so
-// long nothing was committed (KIP-211). A group with members keeps all its offsets.
-func expired(emptySince time.Time, offsets []metadata.Offset, retention time.Duration, now time.Time) bool {
-	limit := now.Add(-retention)
-	for _, o := range offsets {
-		if o.CommittedAt.After(limit) {
-			return false
-		}
-	}
-	return !emptySince.After(limit)
+// idleGroup is a group whose offsets may expire.
+type idleGroup struct {
+	id       string
+	passable bool // empty and quiet: it goes with the last of its offsets
 }
 
-// emptyGroups are the groups of a shard that have been empty since limit, with the time since when.
-func emptyGroups(machines map[string]*machine, limit time.Time) map[string]time.Time {
-	out := map[string]time.Time{}
+// idleGroups are the groups of a shard whose offsets may expire.
+func idleGroups(machines map[string]*machine, quiet time.Time) []idleGroup {
+	var out []idleGroup
 	for id, m := range machines {
-		if m.state == empty && len(m.pendingIDs) == 0 && !m.since.After(limit) && !m.committed.After(limit) {
-			out[id] = m.since
+		if m.forgets() {
+			passable := m.state == empty && len(m.pendingIDs) == 0 && !m.since.After(quiet) && !m.committed.After(quiet)
+			out = append(out, idleGroup{id, passable})
 		}
 	}
 	return out
 }
 
-// expire looks for expired groups every RetentionCheckInterval.
+// expire looks for expired offsets every RetentionCheckInterval.
 func (c *Coordinator) expire() {
 	for c.pause(c.cfg.RetentionCheckInterval); c.ctx.Err() == nil; c.pause(c.cfg.RetentionCheckInterval) {
 		for _, s := range c.shards {
@@ -41,31 +36,59 @@ func (c *Coordinator) expire() {
 	}
 }
 
-// expireShard deletes the expired groups of a shard. What fails is found again by the next pass.
+// expireShard forgets the expired offsets of a shard, and its empty groups that have none left. What fails is found
+// again by the next pass.
 func (c *Coordinator) expireShard(s *shard) {
-	limit := c.clock.now().Add(-c.cfg.OffsetsRetention)
-	candidates, err := inspect(c.ctx, c, s, func(m map[string]*machine) map[string]time.Time { return emptyGroups(m, limit) })
+	// Whatever was accepted before quiet is in Postgres, or was refused: nothing older is still on its way.
+	quiet := c.clock.now().Add(-2 * c.cfg.CommitTimeout)
+	groups, err := inspect(c.ctx, c, s, func(m map[string]*machine) []idleGroup { return idleGroups(m, quiet) })
 	if err != nil {
 		return // another broker's, or not loaded yet
 	}
-	for id, since := range candidates {
+	for _, g := range groups {
 		if c.ctx.Err() != nil || c.clock.frozen() {
 			return
 		}
-		offsets, err := c.cfg.Store.FetchOffsets(c.ctx, id, nil)
-		if c.observed(err) != nil || !expired(since, offsets, c.cfg.OffsetsRetention, c.clock.now()) {
-			continue
-		}
-		if c.deleteGroup(c.ctx, id, limit) == nil {
-			c.metrics.expired.Inc()
-			c.log.Info("group expired", "group", id, "offsets", len(offsets))
-		}
+		c.expireGroup(g, quiet)
 	}
 }
 
-// deleteGroup deletes an empty group; with a limit, only if nothing happened to it since.
-func (c *Coordinator) deleteGroup(ctx context.Context, id string, limit time.Time) *kerr.Error {
-	e := deleteEvent{from: c.ticket(), idleSince: limit}
+func (c *Coordinator) expireGroup(g idleGroup, quiet time.Time) {
+	offsets, err := c.cfg.Store.FetchOffsets(c.ctx, g.id, nil)
+	if c.observed(err) != nil {
+		return
+	}
+	n, refused := askTrim[int](c.ctx, c, g.id, func(m *machine) ([]metadata.Offset, any) {
+		if m == nil {
+			return nil, 0
+		}
+		gone := m.expired(offsets, c.topicName, c.cfg.OffsetsRetention, c.clock.now())
+		return gone, len(gone)
+	})
+	if refused != nil {
+		return
+	}
+	if n > 0 {
+		c.metrics.expiredOffsets.Add(float64(n))
+		c.log.Info("offsets expired", "group", g.id, "offsets", n, "left", len(offsets)-n)
+	}
+	if n == len(offsets) && g.passable && c.deleteGroup(c.ctx, g.id, quiet) == nil {
+		c.metrics.expired.Inc()
+		c.log.Info("group expired", "group", g.id)
+	}
+}
+
+// topicName is empty for a topic that is not in the image.
+func (c *Coordinator) topicName(id metadata.TopicID) string {
+	if t := c.cfg.Image().Topics[id]; t != nil {
+		return t.Name
+	}
+	return ""
+}
+
+// deleteGroup deletes an empty group; with idleSince, only if nothing happened to it since.
+func (c *Coordinator) deleteGroup(ctx context.Context, id string, idleSince time.Time) *kerr.Error {
+	e := deleteEvent{from: c.ticket(), idleSince: idleSince}
 	_, err := ask[*kerr.Error](ctx, c, request{group: id, event: e, from: e.from})
 	return err
 }

@@ -6,11 +6,12 @@ import (
 )
 
 type metrics struct {
-	groups      *prometheus.GaugeVec
-	rebalances  prometheus.Counter
-	expired     prometheus.Counter
-	commits     prometheus.Histogram
-	commitBatch prometheus.Histogram
+	groups         *prometheus.GaugeVec
+	rebalances     prometheus.Counter
+	expired        prometheus.Counter
+	expiredOffsets prometheus.Counter
+	commits        prometheus.Histogram
+	commitBatch    prometheus.Histogram
 }
 
 // newMetrics registers the metrics of the room; reg may be nil.
@@ -22,7 +23,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		rebalances: f.NewCounter(prometheus.CounterOpts{Name: "varve_group_rebalances_total",
 			Help: "Rebalances begun."}),
 		expired: f.NewCounter(prometheus.CounterOpts{Name: "varve_group_expired_total",
-			Help: "Empty groups deleted with their offsets because of offsets.retention.minutes."}),
+			Help: "Empty groups deleted because of offsets.retention.minutes."}),
+		expiredOffsets: f.NewCounter(prometheus.CounterOpts{Name: "varve_group_expired_offsets_total",
+			Help: "Committed offsets deleted because of offsets.retention.minutes, or of their own retention."}),
 		commits: f.NewHistogram(prometheus.HistogramOpts{Name: "varve_group_commit_seconds",
 			Help: "Time from an accepted offset commit to its answer.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 11)}),
 		commitBatch: f.NewHistogram(prometheus.HistogramOpts{Name: "varve_group_commit_batch_offsets",

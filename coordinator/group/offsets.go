@@ -2,6 +2,8 @@ package group
 
 import (
 	"context"
+	"time"
+	"unicode/utf16"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,7 +17,7 @@ func (c *Coordinator) OffsetCommit(ctx context.Context, req *kmsg.OffsetCommitRe
 	im := c.cfg.Image()
 	resp := kmsg.NewPtrOffsetCommitResponse()
 	var offsets []metadata.OffsetCommit
-	var accepted []*int16 // the error codes of offsets
+	var accepted, large []*int16 // the error codes of offsets, and of those whose metadata is too large
 	for _, t := range req.Topics {
 		rt := kmsg.NewOffsetCommitResponseTopic()
 		rt.Topic, rt.TopicID = t.Topic, t.TopicID
@@ -23,16 +25,22 @@ func (c *Coordinator) OffsetCommit(ctx context.Context, req *kmsg.OffsetCommitRe
 		topic, unknown := lookup(im, req.Version >= 10, t.Topic, t.TopicID)
 		for i, p := range t.Partitions {
 			rt.Partitions[i].Partition = p.Partition
-			err := c.checkOffset(topic, unknown, p)
-			rt.Partitions[i].ErrorCode = codeOf(err)
-			if err == nil {
-				offsets = append(offsets, offsetCommit(req.Group, topic.ID, p))
-				accepted = append(accepted, &rt.Partitions[i].ErrorCode)
+			code := &rt.Partitions[i].ErrorCode
+			switch {
+			case topic == nil:
+				*code = unknown.Code
+			case p.Partition < 0 || int(p.Partition) >= len(topic.Partitions):
+				*code = kerr.UnknownTopicOrPartition.Code
+			case c.tooLarge(p.Metadata):
+				large = append(large, code)
+			default:
+				offsets = append(offsets, offsetCommit(req, topic.ID, p))
+				accepted = append(accepted, code)
 			}
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}
-	if len(offsets) == 0 {
+	if len(accepted)+len(large) == 0 {
 		return resp
 	}
 	e := commitEvent{from: c.ticket(), memberID: req.MemberID, instanceID: req.InstanceID, generation: req.Generation, newer: req.Version >= 9}
@@ -40,26 +48,28 @@ func (c *Coordinator) OffsetCommit(ctx context.Context, req *kmsg.OffsetCommitRe
 	for _, code := range accepted {
 		*code = codeOf(err)
 	}
+	if err == nil { // else the group's refusal comes first
+		err = kerr.OffsetMetadataTooLarge
+	}
+	for _, code := range large {
+		*code = err.Code
+	}
 	return resp
 }
 
-func (c *Coordinator) checkOffset(topic *metadata.Topic, unknown *kerr.Error, p kmsg.OffsetCommitRequestTopicPartition) *kerr.Error {
-	switch {
-	case topic == nil:
-		return unknown
-	case p.Partition < 0 || int(p.Partition) >= len(topic.Partitions):
-		return kerr.UnknownTopicOrPartition
-	case p.Metadata != nil && len(*p.Metadata) > c.cfg.OffsetMetadataMax:
-		return kerr.OffsetMetadataTooLarge
-	}
-	return nil
+// tooLarge checks offset.metadata.max.bytes, which counts as Java's strings do: in UTF-16.
+func (c *Coordinator) tooLarge(text *string) bool {
+	return text != nil && len(*text) > c.cfg.OffsetMetadataMax && len(utf16.Encode([]rune(*text))) > c.cfg.OffsetMetadataMax
 }
 
-func offsetCommit(group string, topic metadata.TopicID, p kmsg.OffsetCommitRequestTopicPartition) metadata.OffsetCommit {
-	o := metadata.OffsetCommit{GroupID: group, Offset: metadata.Offset{
+func offsetCommit(req *kmsg.OffsetCommitRequest, topic metadata.TopicID, p kmsg.OffsetCommitRequestTopicPartition) metadata.OffsetCommit {
+	o := metadata.OffsetCommit{GroupID: req.Group, Offset: metadata.Offset{
 		TopicPartition: metadata.TopicPartition{TopicID: topic, Partition: p.Partition}, Offset: p.Offset, LeaderEpoch: p.LeaderEpoch}}
 	if p.Metadata != nil {
 		o.Metadata = *p.Metadata
+	}
+	if req.Version <= 4 && req.RetentionTimeMillis != -1 {
+		o.Retention = max(time.Duration(req.RetentionTimeMillis)*time.Millisecond, 1)
 	}
 	return o
 }

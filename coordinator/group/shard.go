@@ -111,6 +111,8 @@ func (s *shard) receive(m any) {
 		} else {
 			m.answer <- m.read(s.machines)
 		}
+	case trim:
+		s.trim(m)
 	case loaded:
 		if m.epoch == s.epoch && s.phase == loading {
 			s.serve(m)
@@ -233,6 +235,10 @@ func (s *shard) request(r request) {
 	s.arm(r.group, m)
 	if err := effects[0].(replyEffect).body.(*kerr.Error); err != nil {
 		r.answer <- err
+		return
+	}
+	if len(r.offsets) == 0 {
+		r.answer <- (*kerr.Error)(nil)
 		return
 	}
 	now := time.Now()

@@ -21,10 +21,11 @@ const (
 	retryPause = 200 * time.Millisecond
 )
 
-// op is one write: exactly one of commit, save, and remove.
+// op is one write: exactly one of commit, save, trim, and remove.
 type op struct {
 	commit *commit
 	save   *saveEffect
+	trim   *trimming
 	remove bool
 	group  string
 }
@@ -87,6 +88,8 @@ func (w *writer) drain() {
 		case o.save != nil:
 			err := w.write(func(ctx context.Context) error { return w.c.cfg.Store.SaveGroup(ctx, w.epoch, o.save.state) })
 			w.done(o.group, savedEvent{o.save.id, err})
+		case o.trim != nil:
+			w.trim(o.group, o.trim)
 		default:
 			err := w.write(func(ctx context.Context) error {
 				return w.c.cfg.Store.DeleteGroups(ctx, w.epoch, w.shard, []string{o.group})

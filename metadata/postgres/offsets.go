@@ -31,14 +31,15 @@ func (s *Store) CommitOffsets(ctx context.Context, shard, epoch int32, commits [
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO grp_offset (group_id, topic_id, partition, off, leader_epoch, metadata, committed_at)
-			SELECT c.g, c.t, c.p, c.o, c.e, c.m, coalesce(c.at, clock_timestamp())
-			FROM unnest($1::bytea[], $2::uuid[], $3::int[], $4::bigint[], $5::int[], $6::bytea[], $7::timestamptz[]) AS c (g, t, p, o, e, m, at)
+		_, err = tx.Exec(ctx, `INSERT INTO grp_offset (group_id, topic_id, partition, off, leader_epoch, metadata, committed_at, expire_at)
+			SELECT c.g, c.t, c.p, c.o, c.e, c.m, coalesce(c.at, clock_timestamp()), coalesce(c.at, clock_timestamp()) + c.r
+			FROM unnest($1::bytea[], $2::uuid[], $3::int[], $4::bigint[], $5::int[], $6::bytea[], $7::timestamptz[], $8::interval[]) AS c (g, t, p, o, e, m, at, r)
 			JOIN topic ON topic.topic_id = c.t
 			ORDER BY c.g, c.t, c.p
 			ON CONFLICT (group_id, topic_id, partition) DO UPDATE
-			SET off = excluded.off, leader_epoch = excluded.leader_epoch, metadata = excluded.metadata, committed_at = excluded.committed_at`,
-			rows.groups, rows.topics, rows.partitions, rows.offsets, rows.epochs, rows.metadata, rows.at)
+			SET off = excluded.off, leader_epoch = excluded.leader_epoch, metadata = excluded.metadata,
+				committed_at = excluded.committed_at, expire_at = excluded.expire_at`,
+			rows.groups, rows.topics, rows.partitions, rows.offsets, rows.epochs, rows.metadata, rows.at, rows.retention)
 		return err
 	})
 }
@@ -52,6 +53,7 @@ type offsetRows struct {
 	epochs     []int32
 	metadata   [][]byte
 	at         []*time.Time
+	retention  []*time.Duration
 }
 
 func newOffsetRows(commits []metadata.OffsetCommit) offsetRows {
@@ -73,6 +75,11 @@ func newOffsetRows(commits []metadata.OffsetCommit) offsetRows {
 			at = &c.CommittedAt
 		}
 		r.at = append(r.at, at)
+		var retention *time.Duration
+		if c.Retention != 0 {
+			retention = &c.Retention
+		}
+		r.retention = append(r.retention, retention)
 	}
 	return r
 }
@@ -95,18 +102,43 @@ func (s *Store) FetchOffsets(ctx context.Context, group string, tps []metadata.T
 	}
 	var out []metadata.Offset
 	err := s.update(ctx, groupOp("fetch offsets"), func(ctx context.Context, tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT topic_id, partition, off, leader_epoch, metadata, committed_at
+		rows, err := tx.Query(ctx, `SELECT topic_id, partition, off, leader_epoch, metadata, committed_at, expire_at
 			FROM grp_offset WHERE group_id = $1`+where+` ORDER BY topic_id, partition`, args...)
 		if err != nil {
 			return err
 		}
 		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (o metadata.Offset, err error) {
 			var text []byte
-			err = row.Scan(&o.TopicID, &o.TopicPartition.Partition, &o.Offset, &o.LeaderEpoch, &text, &o.CommittedAt)
+			var expires *time.Time
+			err = row.Scan(&o.TopicID, &o.TopicPartition.Partition, &o.Offset, &o.LeaderEpoch, &text, &o.CommittedAt, &expires)
+			if expires != nil {
+				o.ExpireAt = *expires
+			}
 			o.Metadata = string(text)
 			return o, err
 		})
 		return err
 	})
 	return out, err
+}
+
+// DeleteOffsets deletes offsets of a group of the shard by topic and partition; one with a CommittedAt only if it was not
+// committed again since. Absent ones are no error. NOT_COORDINATOR when epoch is stale.
+func (s *Store) DeleteOffsets(ctx context.Context, shard, epoch int32, group string, offsets []metadata.Offset) error {
+	topics, partitions, seen := make([]uuid.UUID, len(offsets)), make([]int32, len(offsets)), make([]*time.Time, len(offsets))
+	for i, o := range offsets {
+		topics[i], partitions[i] = o.TopicID, o.TopicPartition.Partition
+		if !o.CommittedAt.IsZero() {
+			seen[i] = &o.CommittedAt
+		}
+	}
+	return s.update(ctx, groupOp("delete offsets"), func(ctx context.Context, tx pgx.Tx) error {
+		if err := fenceShard(ctx, tx, shard, epoch); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `DELETE FROM grp_offset o USING unnest($2::uuid[], $3::int[], $4::timestamptz[]) AS d (t, p, at)
+			WHERE o.group_id = $1 AND o.topic_id = d.t AND o.partition = d.p AND o.committed_at <= coalesce(d.at, 'infinity')`,
+			[]byte(group), topics, partitions, seen)
+		return err
+	})
 }

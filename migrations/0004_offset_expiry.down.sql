@@ -1,0 +1,4 @@
+BEGIN;
+ALTER TABLE grp_offset DROP COLUMN expire_at;
+DELETE FROM schema_applied WHERE version = 4;
+COMMIT;
