@@ -30,7 +30,7 @@ type house struct {
 	controller int64 // its epoch, when there is one
 }
 
-func newHouse(t *testing.T, url string) *house {
+func newHouse(t testing.TB, url string) *house {
 	t.Helper()
 	store, err := postgres.Open(t.Context(), postgres.Config{URL: url})
 	if err != nil {
@@ -51,7 +51,7 @@ func newHouse(t *testing.T, url string) *house {
 	return h
 }
 
-func (h *house) register(t *testing.T, id metadata.BrokerID) {
+func (h *house) register(t testing.TB, id metadata.BrokerID) {
 	t.Helper()
 	epoch, err := h.store.Register(t.Context(), metadata.Registration{ID: id, Incarnation: uuid.New(), Host: "broker.test", Port: 9092,
 		Dirs: []metadata.DirID{uuid.New()}})
@@ -63,7 +63,7 @@ func (h *house) register(t *testing.T, id metadata.BrokerID) {
 	}
 }
 
-func (h *house) refresh(t *testing.T) {
+func (h *house) refresh(t testing.TB) {
 	t.Helper()
 	im, err := h.store.Snapshot(t.Context())
 	if err != nil {
@@ -73,7 +73,7 @@ func (h *house) refresh(t *testing.T) {
 }
 
 // assign has the controller give the shards to the registered brokers, and returns the new image.
-func (h *house) assign(t *testing.T) *metadata.Image {
+func (h *house) assign(t testing.TB) *metadata.Image {
 	t.Helper()
 	if h.controller == 0 {
 		epoch, ok, err := h.store.AcquireController(t.Context(), 1, time.Hour)
@@ -92,7 +92,7 @@ func (h *house) assign(t *testing.T) *metadata.Image {
 	return h.image.Load()
 }
 
-func (h *house) start(t *testing.T, self metadata.BrokerID, change func(*Config)) *Coordinator {
+func (h *house) start(t testing.TB, self metadata.BrokerID, change func(*Config)) *Coordinator {
 	t.Helper()
 	cfg := Config{Self: self, Store: h.store, Image: h.image.Load, MinSession: time.Millisecond}
 	if change != nil {
@@ -103,7 +103,7 @@ func (h *house) start(t *testing.T, self metadata.BrokerID, change func(*Config)
 	return c
 }
 
-func eventually(t *testing.T, what string, condition func() bool) {
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !condition(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -18,8 +18,15 @@ import (
 // fenceShard fails with NOT_COORDINATOR unless epoch is that of the shard, and keeps another owner out until the
 // transaction ends.
 func fenceShard(ctx context.Context, tx pgx.Tx, shard, epoch int32) error {
+	return checkFence(tx.QueryRow(ctx, fenceShardSQL, shard), shard, epoch)
+}
+
+const fenceShardSQL = `SELECT epoch FROM coordinator_shard WHERE kind = 'group' AND shard = $1 FOR SHARE`
+
+// checkFence is fenceShard for the row that fenceShardSQL gave.
+func checkFence(row pgx.Row, shard, epoch int32) error {
 	var found int32
-	err := tx.QueryRow(ctx, `SELECT epoch FROM coordinator_shard WHERE kind = 'group' AND shard = $1 FOR SHARE`, shard).Scan(&found)
+	err := row.Scan(&found)
 	if errors.Is(err, pgx.ErrNoRows) || (err == nil && found != epoch) {
 		return fmt.Errorf("%w: group shard %d is in epoch %d, not %d", kerr.NotCoordinator, shard, found, epoch)
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -19,30 +21,32 @@ import (
 func (s *Store) CommitOffsets(ctx context.Context, shard, epoch int32, commits []metadata.OffsetCommit) error {
 	rows := newOffsetRows(commits)
 	return s.update(ctx, groupOp("commit offsets"), func(ctx context.Context, tx pgx.Tx) error {
+		// One round trip. COMMIT is not part of it: statements that wait for a lock when their client has given up must not
+		// commit behind the back of its next attempt.
+		var batch pgx.Batch
 		// Topics come before shards in the order of locks. The lock keeps them from being deleted meanwhile.
-		if _, err := tx.Exec(ctx, `SELECT FROM topic WHERE topic_id = ANY ($1) ORDER BY topic_id FOR KEY SHARE`, rows.topics); err != nil {
-			return err
+		batch.Queue(`SELECT FROM topic WHERE topic_id = ANY ($1) ORDER BY topic_id FOR KEY SHARE`, rows.topicSet())
+		batch.Queue(fenceShardSQL, shard)
+		batch.Queue(`INSERT INTO grp (group_id, shard)
+			SELECT g, $2::int FROM unnest($1::bytea[]) AS g ON CONFLICT DO NOTHING`, rows.groupSet(), shard)
+		batch.Queue(upsertOffsets, rows.groups, rows.topics, rows.partitions, rows.offsets, rows.epochs, rows.metadata, rows.at, rows.retention)
+		answers := tx.SendBatch(ctx, &batch)
+		_, err := answers.Exec()
+		if err == nil {
+			err = checkFence(answers.QueryRow(), shard, epoch)
 		}
-		if err := fenceShard(ctx, tx, shard, epoch); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, `INSERT INTO grp (group_id, shard)
-			SELECT DISTINCT g, $2::int FROM unnest($1::bytea[]) AS g ORDER BY g ON CONFLICT DO NOTHING`, rows.groups, shard)
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, `INSERT INTO grp_offset (group_id, topic_id, partition, off, leader_epoch, metadata, committed_at, expire_at)
-			SELECT c.g, c.t, c.p, c.o, c.e, c.m, coalesce(c.at, clock_timestamp()), coalesce(c.at, clock_timestamp()) + c.r
-			FROM unnest($1::bytea[], $2::uuid[], $3::int[], $4::bigint[], $5::int[], $6::bytea[], $7::timestamptz[], $8::interval[]) AS c (g, t, p, o, e, m, at, r)
-			JOIN topic ON topic.topic_id = c.t
-			ORDER BY c.g, c.t, c.p
-			ON CONFLICT (group_id, topic_id, partition) DO UPDATE
-			SET off = excluded.off, leader_epoch = excluded.leader_epoch, metadata = excluded.metadata,
-				committed_at = excluded.committed_at, expire_at = excluded.expire_at`,
-			rows.groups, rows.topics, rows.partitions, rows.offsets, rows.epochs, rows.metadata, rows.at, rows.retention)
-		return err
+		return errors.Join(err, answers.Close())
 	})
 }
+
+const upsertOffsets = `INSERT INTO grp_offset (group_id, topic_id, partition, off, leader_epoch, metadata, committed_at, expire_at)
+	SELECT c.g, c.t, c.p, c.o, c.e, c.m, coalesce(c.at, clock_timestamp()), coalesce(c.at, clock_timestamp()) + c.r
+	FROM unnest($1::bytea[], $2::uuid[], $3::int[], $4::bigint[], $5::int[], $6::bytea[], $7::timestamptz[], $8::interval[]) AS c (g, t, p, o, e, m, at, r)
+	JOIN topic ON topic.topic_id = c.t
+	ORDER BY c.g, c.t, c.p
+	ON CONFLICT (group_id, topic_id, partition) DO UPDATE
+	SET off = excluded.off, leader_epoch = excluded.leader_epoch, metadata = excluded.metadata,
+		committed_at = excluded.committed_at, expire_at = excluded.expire_at`
 
 // offsetRows are commits as columns, sorted by key, each key once.
 type offsetRows struct {
@@ -82,6 +86,19 @@ func newOffsetRows(commits []metadata.OffsetCommit) offsetRows {
 		r.retention = append(r.retention, retention)
 	}
 	return r
+}
+
+// groupSet and topicSet are the groups and topics, each once and in order: that of locks.
+func (r *offsetRows) groupSet() [][]byte {
+	return slices.CompactFunc(slices.Clone(r.groups), bytes.Equal) // sorted already
+}
+
+func (r *offsetRows) topicSet() []uuid.UUID {
+	set := map[uuid.UUID]bool{}
+	for _, t := range r.topics {
+		set[t] = true
+	}
+	return slices.SortedFunc(maps.Keys(set), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 }
 
 func compareKeys(a, b metadata.OffsetCommit) int {
