@@ -51,7 +51,7 @@ const upsertOffsets = `INSERT INTO grp_offset (group_id, topic_id, partition, of
 // offsetRows are commits as columns, sorted by key, each key once.
 type offsetRows struct {
 	groups     [][]byte
-	topics     []uuid.UUID
+	topics     [][16]byte // not uuid.UUID: pgx would make a string of each
 	partitions []int32
 	offsets    []int64
 	epochs     []int32
@@ -93,12 +93,12 @@ func (r *offsetRows) groupSet() [][]byte {
 	return slices.CompactFunc(slices.Clone(r.groups), bytes.Equal) // sorted already
 }
 
-func (r *offsetRows) topicSet() []uuid.UUID {
-	set := map[uuid.UUID]bool{}
+func (r *offsetRows) topicSet() [][16]byte {
+	set := map[[16]byte]bool{}
 	for _, t := range r.topics {
 		set[t] = true
 	}
-	return slices.SortedFunc(maps.Keys(set), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	return slices.SortedFunc(maps.Keys(set), func(a, b [16]byte) int { return bytes.Compare(a[:], b[:]) })
 }
 
 func compareKeys(a, b metadata.OffsetCommit) int {
