@@ -153,6 +153,10 @@ func (c *Coordinator) JoinGroup(ctx context.Context, req *kmsg.JoinGroupRequest,
 // SyncGroup answers when the leader's assignment is persisted.
 func (c *Coordinator) SyncGroup(ctx context.Context, req *kmsg.SyncGroupRequest) *kmsg.SyncGroupResponse {
 	resp := kmsg.NewPtrSyncGroupResponse()
+	if req.Version >= 5 && (req.ProtocolType == nil || req.Protocol == nil) { // mandatory, before anything else is looked at
+		resp.ErrorCode = kerr.InconsistentGroupProtocol.Code
+		return resp
+	}
 	e := syncEvent{from: c.ticket(), memberID: req.MemberID, instanceID: req.InstanceID, generation: req.Generation,
 		protocolType: req.ProtocolType, protocol: req.Protocol, assignments: map[string][]byte{}}
 	for _, a := range req.GroupAssignment {

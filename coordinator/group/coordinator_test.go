@@ -382,6 +382,23 @@ func TestClock(t *testing.T) {
 	})
 }
 
+// Since v5 a sync must tell the protocol, and that is looked at first.
+func TestSyncTellsTheProtocol(t *testing.T) {
+	h := newHouse(t, testpg.URL(t))
+	c := h.start(t, 1, nil)
+	c.Apply(h.assign(t))
+	id, generation := joinAlone(t, c, "g")
+	r := syncRequest("g", id, generation)
+	r.Version, r.ProtocolType = 5, new("consumer")
+	if a := c.SyncGroup(t.Context(), r); a.ErrorCode != kerr.InconsistentGroupProtocol.Code {
+		t.Error(kerr.ErrorForCode(a.ErrorCode))
+	}
+	r.Protocol = new("range")
+	if a := c.SyncGroup(t.Context(), r); a.ErrorCode != 0 {
+		t.Error(kerr.ErrorForCode(a.ErrorCode))
+	}
+}
+
 // A deleted group is gone with its offsets; a group with members is not deleted.
 func TestDeleteGroups(t *testing.T) {
 	h := newHouse(t, testpg.URL(t))

@@ -64,7 +64,7 @@ func (m *machine) shrunk(now time.Time) {
 // drop forgets a member and answers what it has parked.
 func (m *machine) drop(x *member) {
 	if x.join != 0 {
-		m.refuseJoin(x.join, x.id, kerr.UnknownMemberID)
+		m.refuseJoin(x.join, "", kerr.UnknownMemberID)
 	}
 	if x.sync != 0 {
 		m.reply(x.sync, synced{err: kerr.UnknownMemberID})

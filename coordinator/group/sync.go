@@ -41,13 +41,16 @@ func (m *machine) checkSync(e syncEvent) (*member, *kerr.Error) {
 		return nil, err
 	case e.generation != m.generation:
 		return nil, kerr.IllegalGeneration
-	case e.protocolType != nil && *e.protocolType != m.protocolType, e.protocol != nil && *e.protocol != m.protocol:
+	case differs(e.protocolType, m.protocolType), differs(e.protocol, m.protocol):
 		return nil, kerr.InconsistentGroupProtocol
 	case m.state == preparing:
 		return nil, kerr.RebalanceInProgress
 	}
 	return x, nil
 }
+
+// differs reports whether a name is given and not the group's, if the group has one yet.
+func differs(given *string, ours string) bool { return given != nil && ours != "" && *given != ours }
 
 func (m *machine) syncedAs(x *member) synced {
 	return synced{protocolType: new(m.protocolType), protocol: new(m.protocol), assignment: x.assignment}
