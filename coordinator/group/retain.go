@@ -9,12 +9,12 @@ import (
 	"varve/metadata"
 )
 
-// consumerType is the protocol type of groups of consumers, whose metadata the broker can read.
-const consumerType = "consumer"
+// consumerProtocol is the protocol type of groups of consumers, whose metadata the broker can read.
+const consumerProtocol = "consumer"
 
 // subscription is the set of topics that the members of a group read; known is false when the broker cannot tell.
 func (m *machine) subscription() (topics map[string]bool, known bool) {
-	if m.protocolType != consumerType {
+	if m.protocolType != consumerProtocol {
 		return nil, false
 	}
 	topics = map[string]bool{}
@@ -38,7 +38,7 @@ func (m *machine) subscribes() func(topic string) bool {
 		if known {
 			return topics[topic]
 		}
-		return m.protocolType == consumerType
+		return m.protocolType == consumerProtocol
 	}
 }
 
@@ -48,7 +48,7 @@ func (m *machine) mayDeleteOffsets() *kerr.Error {
 	switch {
 	case m.state == dead:
 		return kerr.GroupIDNotFound
-	case m.state != empty && m.protocolType != consumerType:
+	case m.state != empty && m.protocolType != consumerProtocol:
 		return kerr.NonEmptyGroup
 	}
 	return nil
