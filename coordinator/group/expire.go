@@ -22,11 +22,11 @@ func expired(emptySince time.Time, offsets []metadata.Offset, retention time.Dur
 }
 
 // emptyGroups are the groups of a shard that have been empty since limit, with the time since when.
-func emptyGroups(machines map[string]*machine, limit time.Time) map[string]time.Time {
+func emptyGroups(machines map[string]anyGroup, limit time.Time) map[string]time.Time {
 	out := map[string]time.Time{}
 	for id, m := range machines {
-		if m.state == empty && len(m.pendingIDs) == 0 && !m.since.After(limit) && !m.committed.After(limit) {
-			out[id] = m.since
+		if since, ok := m.idle(limit); ok {
+			out[id] = since
 		}
 	}
 	return out
@@ -44,7 +44,7 @@ func (c *Coordinator) expire() {
 // expireShard deletes the expired groups of a shard. What fails is found again by the next pass.
 func (c *Coordinator) expireShard(s *shard) {
 	limit := c.clock.now().Add(-c.cfg.OffsetsRetention)
-	candidates, err := inspect(c.ctx, c, s, func(m map[string]*machine) map[string]time.Time { return emptyGroups(m, limit) })
+	candidates, err := inspect(c.ctx, c, s, func(m map[string]anyGroup) map[string]time.Time { return emptyGroups(m, limit) })
 	if err != nil {
 		return // another broker's, or not loaded yet
 	}
