@@ -136,6 +136,7 @@ func (c *Coordinator) ConsumerGroupDescribe(ctx context.Context, req *kmsg.Consu
 			})
 		}
 		if err != nil {
+			g = kmsg.NewConsumerGroupDescribeResponseGroup()
 			g.ErrorCode = err.Code
 		}
 		g.Group = id
