@@ -12,4 +12,4 @@ import "embed"
 var Files embed.FS
 
 // Version is the number of the newest migration: the schema that this program needs.
-const Version = 4
+const Version = 5

@@ -19,10 +19,11 @@ type feature struct {
 	level    int16 // finalized
 }
 
-// features are the finalized ones, by name. transaction.version and group.version are not among them, so that clients do not use what a
-// later release brings (TV2 transactions, KIP-848 groups). metadata.version is what tools read as "Kafka 4.3".
+// features are the finalized ones, by name. transaction.version is not among them, so that clients do not use what a later release brings
+// (TV2 transactions). group.version 1 is the consumer group protocol (KIP-848). metadata.version is what tools read as "Kafka 4.3".
 var features = []feature{
 	{"eligible.leader.replicas.version", 1, 1, 1},
+	{"group.version", 1, 1, 1},
 	{"metadata.version", 7, 30, 30},
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -184,6 +185,8 @@ func (b *broker) wire(ctx context.Context, node *metadata.Node) error {
 	b.groups = group.New(group.Config{Self: self, Store: b.store, Image: b.publisher.Image,
 		MinSession: time.Duration(b.cfg.GroupMinSessionTimeoutMs) * time.Millisecond, MaxSession: time.Duration(b.cfg.GroupMaxSessionTimeoutMs) * time.Millisecond,
 		InitialRebalanceDelay: b.cfg.GroupInitialRebalanceDelay, MaxSize: int(b.cfg.GroupMaxSize), OffsetMetadataMax: int(b.cfg.OffsetMetadataMaxBytes),
+		ClassicOnly: !slices.Contains(b.cfg.GroupProtocols, "consumer"), ConsumerSession: b.cfg.GroupConsumerSessionTimeout,
+		ConsumerInterval: b.cfg.GroupConsumerHeartbeatInterval, ConsumerMaxSize: int(b.cfg.GroupConsumerMaxSize), ConsumerAssignors: b.cfg.GroupConsumerAssignors,
 		CommitTimeout:    time.Duration(b.cfg.OffsetsCommitTimeoutMs) * time.Millisecond,
 		OffsetsRetention: time.Duration(b.cfg.OffsetsRetentionMinutes) * time.Minute, Logger: b.log, Registerer: b.reg})
 	b.publisher.OnImage(func(im *metadata.Image) {

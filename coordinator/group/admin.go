@@ -12,18 +12,20 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// classicType is the group type that ListGroups reports (KIP-848's word for groups of the old protocol).
-const classicType = "classic"
-
 // DescribeGroups describes groups of this coordinator. AuthorizedOperations are the caller's business.
 func (c *Coordinator) DescribeGroups(ctx context.Context, req *kmsg.DescribeGroupsRequest) *kmsg.DescribeGroupsResponse {
 	resp := kmsg.NewPtrDescribeGroupsResponse()
 	for _, id := range req.Groups {
-		g, err := inspect(ctx, c, c.shardOf(id), func(machines map[string]*machine) kmsg.DescribeGroupsResponseGroup {
-			if m := machines[id]; m != nil && m.state != dead {
-				return m.describe()
+		g, err := inspect(ctx, c, c.shardOf(id), func(machines map[string]anyGroup) kmsg.DescribeGroupsResponseGroup {
+			switch m := machines[id].(type) {
+			case *machine:
+				if m.state != dead {
+					return m.describe()
+				}
+			case *consumer:
+				return missing(id, req.Version, "Group %s is not a classic group.")
 			}
-			return missing(id, req.Version)
+			return missing(id, req.Version, "Group %s not found.")
 		})
 		if err != nil {
 			g = kmsg.NewDescribeGroupsResponseGroup()
@@ -34,12 +36,12 @@ func (c *Coordinator) DescribeGroups(ctx context.Context, req *kmsg.DescribeGrou
 	return resp
 }
 
-// missing describes a group that does not exist; since v6 that is an error.
-func missing(id string, version int16) kmsg.DescribeGroupsResponseGroup {
+// missing describes a group that does not exist as a classic one; since v6 that is an error.
+func missing(id string, version int16, why string) kmsg.DescribeGroupsResponseGroup {
 	g := kmsg.NewDescribeGroupsResponseGroup()
 	g.Group, g.State = id, dead.String()
 	if version >= 6 {
-		g.ErrorCode, g.ErrorMessage = kerr.GroupIDNotFound.Code, new(fmt.Sprintf("Group %s not found.", id))
+		g.ErrorCode, g.ErrorMessage = kerr.GroupIDNotFound.Code, new(fmt.Sprintf(why, id))
 	}
 	return g
 }
@@ -66,12 +68,9 @@ func (m *machine) describe() kmsg.DescribeGroupsResponseGroup {
 // loaded, as the list would not be complete.
 func (c *Coordinator) ListGroups(ctx context.Context, req *kmsg.ListGroupsRequest) *kmsg.ListGroupsResponse {
 	resp := kmsg.NewPtrListGroupsResponse()
-	if len(req.TypesFilter) > 0 && !containsFold(req.TypesFilter, classicType) {
-		return resp
-	}
 	for _, s := range c.shards {
-		groups, err := inspect(ctx, c, s, func(machines map[string]*machine) []kmsg.ListGroupsResponseGroup {
-			return list(machines, req.StatesFilter)
+		groups, err := inspect(ctx, c, s, func(machines map[string]anyGroup) []kmsg.ListGroupsResponseGroup {
+			return list(machines, req.StatesFilter, req.TypesFilter)
 		})
 		switch err {
 		case nil, kerr.NotCoordinator:
@@ -84,14 +83,15 @@ func (c *Coordinator) ListGroups(ctx context.Context, req *kmsg.ListGroupsReques
 	return resp
 }
 
-func list(machines map[string]*machine, states []string) []kmsg.ListGroupsResponseGroup {
+func list(machines map[string]anyGroup, states, types []string) []kmsg.ListGroupsResponseGroup {
 	var out []kmsg.ListGroupsResponseGroup
-	for _, m := range machines {
-		if len(states) > 0 && !containsFold(states, m.state.String()) {
+	for id, m := range machines {
+		known := m.summary()
+		if len(states) > 0 && !containsFold(states, known.state) || len(types) > 0 && !containsFold(types, known.kind) {
 			continue
 		}
 		g := kmsg.NewListGroupsResponseGroup()
-		g.Group, g.ProtocolType, g.GroupState, g.GroupType = m.id, m.protocolType, m.state.String(), classicType
+		g.Group, g.ProtocolType, g.GroupState, g.GroupType = id, known.protocolType, known.state, known.kind
 		out = append(out, g)
 	}
 	return out

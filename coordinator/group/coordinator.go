@@ -29,6 +29,11 @@ type Config struct {
 	MaxSession            time.Duration          // group.max.session.timeout.ms, 30 min
 	InitialRebalanceDelay time.Duration          // group.initial.rebalance.delay.ms (Kafka: 3 s)
 	MaxSize               int                    // group.max.size, unlimited
+	ClassicOnly           bool                   // group.coordinator.rebalance.protocols is without "consumer"
+	ConsumerSession       time.Duration          // group.consumer.session.timeout.ms, 45 s
+	ConsumerInterval      time.Duration          // group.consumer.heartbeat.interval.ms, 5 s
+	ConsumerMaxSize       int                    // group.consumer.max.size, unlimited
+	ConsumerAssignors     []string               // group.consumer.assignors, uniform and range
 	OffsetMetadataMax     int                    // offset.metadata.max.bytes, 4096
 	CommitTimeout         time.Duration          // offsets.commit.timeout.ms, 5 s
 	// OffsetsRetention (offsets.retention.minutes, 7 days) is how long an empty group is kept with its offsets;
@@ -43,15 +48,17 @@ type Config struct {
 // may block until the answer is known or ctx ends, and are safe for concurrent use. What they keep of a request they
 // copy: its bytes may be a frame that is reused.
 type Coordinator struct {
-	cfg     Config
-	rules   rules
-	log     *slog.Logger
-	metrics *metrics
-	clock   clock
-	tickets atomic.Int64
+	cfg           Config
+	rules         rules
+	consumerRules consumerRules
+	log           *slog.Logger
+	metrics       *metrics
+	clock         clock
+	tickets       atomic.Int64
 
 	shards [metadata.GroupShards]*shard
 	owned  [metadata.GroupShards]atomic.Pointer[metadata.Shard] // as the last image says
+	topics atomic.Pointer[metadata.Image]                       // the last one whose topics were not those of the one before
 
 	ctx    context.Context // of all work; ends with Close
 	cancel context.CancelFunc
@@ -64,12 +71,19 @@ func New(cfg Config) *Coordinator {
 	cfg.MinSession = cmp.Or(cfg.MinSession, 6*time.Second)
 	cfg.MaxSession = cmp.Or(cfg.MaxSession, 30*time.Minute)
 	cfg.MaxSize = cmp.Or(cfg.MaxSize, 1<<31-1)
+	cfg.ConsumerSession = cmp.Or(cfg.ConsumerSession, 45*time.Second)
+	cfg.ConsumerInterval = cmp.Or(cfg.ConsumerInterval, 5*time.Second)
+	cfg.ConsumerMaxSize = cmp.Or(cfg.ConsumerMaxSize, 1<<31-1)
+	if len(cfg.ConsumerAssignors) == 0 {
+		cfg.ConsumerAssignors = []string{"uniform", "range"}
+	}
 	cfg.OffsetMetadataMax = cmp.Or(cfg.OffsetMetadataMax, 4096)
 	cfg.CommitTimeout = cmp.Or(cfg.CommitTimeout, 5*time.Second)
 	cfg.OffsetsRetention = cmp.Or(cfg.OffsetsRetention, 7*24*time.Hour)
 	cfg.RetentionCheckInterval = cmp.Or(cfg.RetentionCheckInterval, 10*time.Minute)
 	c := &Coordinator{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), probes: make(chan struct{}, 1),
-		rules: rules{minSession: cfg.MinSession, maxSession: cfg.MaxSession, initialDelay: cfg.InitialRebalanceDelay, maxSize: cfg.MaxSize}}
+		consumerRules: consumerRules{session: cfg.ConsumerSession, interval: cfg.ConsumerInterval, maxSize: cfg.ConsumerMaxSize, assignors: cfg.ConsumerAssignors},
+		rules:         rules{minSession: cfg.MinSession, maxSession: cfg.MaxSession, initialDelay: cfg.InitialRebalanceDelay, maxSize: cfg.MaxSize}}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -92,6 +106,14 @@ func (c *Coordinator) Close() {
 
 // Apply tells the shards who owns them. It does not block; the publisher calls it with each image.
 func (c *Coordinator) Apply(im *metadata.Image) {
+	if topicsDiffer(c.topics.Load(), im) {
+		c.topics.Store(im)
+		defer func() {
+			for _, s := range c.shards {
+				s.wake()
+			}
+		}()
+	}
 	for i := range min(len(im.GroupShards), len(c.shards)) {
 		next := im.GroupShards[i]
 		if now := c.owned[i].Load(); now == nil || now.Epoch < next.Epoch {
@@ -245,9 +267,9 @@ func ask[T any](ctx context.Context, c *Coordinator, r request) (T, *kerr.Error)
 }
 
 // inspect reads the machines of a shard.
-func inspect[T any](ctx context.Context, c *Coordinator, s *shard, read func(map[string]*machine) T) (T, *kerr.Error) {
+func inspect[T any](ctx context.Context, c *Coordinator, s *shard, read func(map[string]anyGroup) T) (T, *kerr.Error) {
 	answer := make(chan any, 1)
-	return await[T](ctx, c, s, inspection{func(m map[string]*machine) any { return read(m) }, answer}, answer)
+	return await[T](ctx, c, s, inspection{func(m map[string]anyGroup) any { return read(m) }, answer}, answer)
 }
 
 func await[T any](ctx context.Context, c *Coordinator, s *shard, message any, answer <-chan any) (T, *kerr.Error) {

@@ -208,7 +208,7 @@ func TestGroupMoves(t *testing.T) {
 	two.Apply(moved)
 	eventually(t, "the former owner to refuse", func() bool { return beat(t.Context(), one, "g", id, generation) == kerr.NotCoordinator.Code })
 	eventually(t, "the shard to load", func() bool {
-		_, err := inspect(t.Context(), two, two.shardOf("g"), func(map[string]*machine) int { return 0 })
+		_, err := inspect(t.Context(), two, two.shardOf("g"), func(map[string]anyGroup) int { return 0 })
 		return err == nil
 	})
 	if code := beat(t.Context(), two, "g", id, generation); code != 0 {
@@ -229,7 +229,7 @@ func TestParkedJoinIsAnsweredWhenTheShardIsLost(t *testing.T) {
 	im := h.assign(t)
 	c.Apply(im)
 	eventually(t, "the shard to load", func() bool {
-		_, err := inspect(t.Context(), c, c.shardOf("g"), func(map[string]*machine) int { return 0 })
+		_, err := inspect(t.Context(), c, c.shardOf("g"), func(map[string]anyGroup) int { return 0 })
 		return err == nil
 	})
 	answered := make(chan int16)
@@ -239,7 +239,7 @@ func TestParkedJoinIsAnsweredWhenTheShardIsLost(t *testing.T) {
 		answered <- c.JoinGroup(t.Context(), r, "client", "").ErrorCode
 	}()
 	eventually(t, "the join to be parked", func() bool {
-		n, _ := inspect(t.Context(), c, c.shardOf("g"), func(m map[string]*machine) int { return len(m) })
+		n, _ := inspect(t.Context(), c, c.shardOf("g"), func(m map[string]anyGroup) int { return len(m) })
 		return n == 1
 	})
 	moved := *im
@@ -350,11 +350,11 @@ func TestPostgresAway(t *testing.T) {
 
 func membersOf(t *testing.T, c *Coordinator, group string) int {
 	t.Helper()
-	n, err := inspect(t.Context(), c, c.shardOf(group), func(m map[string]*machine) int {
+	n, err := inspect(t.Context(), c, c.shardOf(group), func(m map[string]anyGroup) int {
 		if m[group] == nil {
 			return 0
 		}
-		return len(m[group].members)
+		return len(m[group].(*machine).members)
 	})
 	if err != nil {
 		t.Fatal(err)

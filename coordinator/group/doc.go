@@ -1,4 +1,5 @@
-// Package group coordinates classic consumer groups: membership, generations, assignments and committed offsets.
+// Package group coordinates consumer groups of both protocols, the classic one and that of KIP-848: membership,
+// generations or epochs, assignments and committed offsets.
 //
 // # Layout
 //
@@ -8,6 +9,14 @@
 //	sync.go       SyncGroup, Heartbeat, the result of persisting
 //	leave.go      LeaveGroup and removal of members
 //	restore.go    what is persisted, what a new coordinator makes of it
+//	consumer_machine.go    the pure state machine of one group of the consumer protocol (KIP-848)
+//	consumer_beat.go       heartbeats: joining, leaving, static members, epochs
+//	consumer_subscribe.go  subscriptions, patterns, topics that come and go
+//	consumer_reconcile.go  target assignments, and how members get there step by step
+//	consumer_assign.go     the assignors uniform and range
+//	consumer_restore.go    what is persisted, what a new coordinator makes of it
+//	consumer_api.go        ConsumerGroupHeartbeat and ConsumerGroupDescribe
+//	kind.go       what both kinds of group have in common, and how an empty group changes its kind
 //	shard.go      one goroutine per shard: mailbox, machines, timers, ownership
 //	writer.go     a shard's writes to Postgres, one at a time and in order; offset commits are batched
 //	clock.go      the time of the machines, which stands still while Postgres is away
@@ -24,6 +33,8 @@
 //   - Membership and heartbeats live in memory. A generation is persisted when its leader's assignment arrives, and
 //     when the group becomes empty. A new coordinator restores the last persisted generation as stable, and gives every
 //     member a full session: members that went on as if nothing had happened need no rebalance.
+//   - A consumer group is persisted as a whole whenever an epoch, a target or an assignment has changed, before the answer
+//     that shows it. No partition is ever assigned to, or being revoked by, two of its members.
 //   - Writes of a shard happen one at a time, in the order in which the shard decided them: an offset commit accepted
 //     before the deletion of its group cannot bring the group back.
 //   - While Postgres is away nobody's session expires, no rebalance begins, and heartbeats are answered; what needs a

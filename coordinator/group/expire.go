@@ -16,11 +16,11 @@ type idleGroup struct {
 }
 
 // idleGroups are the groups of a shard whose offsets may expire.
-func idleGroups(machines map[string]*machine, quiet time.Time) []idleGroup {
+func idleGroups(machines map[string]anyGroup, quiet time.Time) []idleGroup {
 	var out []idleGroup
 	for id, m := range machines {
-		if m.forgets() {
-			passable := m.state == empty && len(m.pendingIDs) == 0 && !m.since.After(quiet) && !m.committed.After(quiet)
+		if m.(keeper).forgets() {
+			_, passable := m.idle(quiet)
 			out = append(out, idleGroup{id, passable})
 		}
 	}
@@ -41,7 +41,7 @@ func (c *Coordinator) expire() {
 func (c *Coordinator) expireShard(s *shard) {
 	// Whatever was accepted before quiet is in Postgres, or was refused: nothing older is still on its way.
 	quiet := c.clock.now().Add(-2 * c.cfg.CommitTimeout)
-	groups, err := inspect(c.ctx, c, s, func(m map[string]*machine) []idleGroup { return idleGroups(m, quiet) })
+	groups, err := inspect(c.ctx, c, s, func(m map[string]anyGroup) []idleGroup { return idleGroups(m, quiet) })
 	if err != nil {
 		return // another broker's, or not loaded yet
 	}
@@ -58,11 +58,11 @@ func (c *Coordinator) expireGroup(g idleGroup, quiet time.Time) {
 	if c.observed(err) != nil {
 		return
 	}
-	n, refused := askTrim[int](c.ctx, c, g.id, func(m *machine) ([]metadata.Offset, any) {
-		if m == nil {
+	n, refused := askTrim[int](c.ctx, c, g.id, func(k keeper) ([]metadata.Offset, any) {
+		if k == nil {
 			return nil, 0
 		}
-		gone := m.expired(offsets, c.topicName, c.cfg.OffsetsRetention, c.clock.now())
+		gone := k.expired(offsets, c.topicName, c.cfg.OffsetsRetention, c.clock.now())
 		return gone, len(gone)
 	})
 	if refused != nil {

@@ -78,6 +78,7 @@ type (
 		instanceID *string
 		generation int32
 		newer      bool
+		partitions []metadata.TopicPartition
 	}
 	// deleteEvent deletes an empty group; with idleSince, only if nothing was committed and nobody left since then.
 	deleteEvent struct {
@@ -264,6 +265,15 @@ func (m *machine) deadline() time.Time {
 // disposable reports whether nothing would be lost by forgetting the group.
 func (m *machine) disposable() bool {
 	return m.state == empty && !m.stored && len(m.pendingIDs) == 0
+}
+
+// idle reports whether the group has been empty since limit, with nothing committed, and since when.
+func (m *machine) idle(limit time.Time) (since time.Time, ok bool) {
+	return m.since, m.state == empty && len(m.pendingIDs) == 0 && !m.since.After(limit) && !m.committed.After(limit)
+}
+
+func (m *machine) summary() summary {
+	return summary{kind: classicType, state: m.state.String(), protocolType: m.protocolType, vacant: m.state == empty, saves: m.saving, stored: m.stored}
 }
 
 func (m *machine) enter(s state, now time.Time) {

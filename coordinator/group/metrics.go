@@ -44,7 +44,7 @@ func (m *metrics) moved(from, to string) {
 	if to != "" {
 		m.groups.WithLabelValues(to).Inc()
 	}
-	if to == preparing.String() {
+	if to == preparing.String() || to == "Reconciling" {
 		m.rebalances.Inc()
 	}
 }

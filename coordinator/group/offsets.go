@@ -44,6 +44,9 @@ func (c *Coordinator) OffsetCommit(ctx context.Context, req *kmsg.OffsetCommitRe
 		return resp
 	}
 	e := commitEvent{from: c.ticket(), memberID: req.MemberID, instanceID: req.InstanceID, generation: req.Generation, newer: req.Version >= 9}
+	for _, o := range offsets {
+		e.partitions = append(e.partitions, o.TopicPartition)
+	}
 	_, err := ask[*kerr.Error](ctx, c, request{group: req.Group, event: e, from: e.from, offsets: offsets})
 	for _, code := range accepted {
 		*code = codeOf(err)
@@ -122,7 +125,13 @@ func (c *Coordinator) OffsetFetch(ctx context.Context, req *kmsg.OffsetFetchRequ
 func (c *Coordinator) fetchGroup(ctx context.Context, g kmsg.OffsetFetchRequestGroup, byID bool) kmsg.OffsetFetchResponseGroup {
 	resp := kmsg.NewOffsetFetchResponseGroup()
 	resp.Group = g.Group
-	if _, err := inspect(ctx, c, c.shardOf(g.Group), func(map[string]*machine) bool { return true }); err != nil {
+	_, err := inspect(ctx, c, c.shardOf(g.Group), func(machines map[string]anyGroup) *kerr.Error {
+		if m, ok := machines[g.Group].(*consumer); ok && (g.MemberID != nil || g.MemberEpoch >= 0) {
+			return m.mayFetch(valueOf(g.MemberID), g.MemberEpoch)
+		}
+		return nil
+	})
+	if err != nil {
 		resp.ErrorCode = err.Code
 		return resp
 	}
@@ -138,9 +147,9 @@ func (c *Coordinator) fetchGroup(ctx context.Context, g kmsg.OffsetFetchRequestG
 			}
 		}
 	}
-	offsets, err := c.cfg.Store.FetchOffsets(ctx, g.Group, wanted)
-	if c.observed(err) != nil {
-		resp.ErrorCode = codeOf(c.code(err))
+	offsets, failure := c.cfg.Store.FetchOffsets(ctx, g.Group, wanted)
+	if c.observed(failure) != nil {
+		resp.ErrorCode = codeOf(c.code(failure))
 		return resp
 	}
 	if g.Topics == nil {

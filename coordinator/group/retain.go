@@ -12,6 +12,14 @@ import (
 // consumerProtocol is the protocol type of groups of consumers, whose metadata the broker can read.
 const consumerProtocol = "consumer"
 
+// keeper is what a group of either kind knows about its committed offsets.
+type keeper interface {
+	mayDeleteOffsets() *kerr.Error
+	subscribes() func(id metadata.TopicID, name string) bool
+	forgets() bool
+	expired(offsets []metadata.Offset, name func(metadata.TopicID) string, retention time.Duration, now time.Time) []metadata.Offset
+}
+
 // subscription is the set of topics that the members of a group read; known is false when the broker cannot tell.
 func (m *machine) subscription() (topics map[string]bool, known bool) {
 	if m.protocolType != consumerProtocol {
@@ -32,11 +40,11 @@ func (m *machine) subscription() (topics map[string]bool, known bool) {
 
 // subscribes returns a function that reports whether the group reads a topic. Consumers whose subscription is not known
 // count as readers of everything.
-func (m *machine) subscribes() func(topic string) bool {
+func (m *machine) subscribes() func(id metadata.TopicID, name string) bool {
 	topics, known := m.subscription()
-	return func(topic string) bool {
+	return func(_ metadata.TopicID, name string) bool {
 		if known {
-			return topics[topic]
+			return topics[name]
 		}
 		return m.protocolType == consumerProtocol
 	}
@@ -85,7 +93,7 @@ func (m *machine) expired(offsets []metadata.Offset, name func(metadata.TopicID)
 		if !o.ExpireAt.IsZero() {
 			due = o.ExpireAt
 		}
-		if topic := name(o.TopicID); topic != "" && !subscribed(topic) && !now.Before(due) {
+		if topic := name(o.TopicID); topic != "" && !subscribed(o.TopicID, topic) && !now.Before(due) {
 			out = append(out, o)
 		}
 	}

@@ -39,7 +39,7 @@ type (
 	}
 	// inspection reads the machines of a shard that serves.
 	inspection struct {
-		read   func(machines map[string]*machine) any
+		read   func(machines map[string]anyGroup) any
 		answer chan any
 	}
 	loaded struct {
@@ -63,7 +63,8 @@ type shard struct {
 
 	phase    phase
 	epoch    int32
-	machines map[string]*machine
+	topics   *metadata.Image // that the machines know
+	machines map[string]anyGroup
 	alarms   map[string]*alarm
 	due      alarms
 	timer    *time.Timer
@@ -140,6 +141,14 @@ func (s *shard) refusal() *kerr.Error {
 
 // settle follows the image: takes the shard over, or lets it go.
 func (s *shard) settle() {
+	if im := s.c.topics.Load(); im != s.topics {
+		s.topics = im
+		for _, m := range s.machines {
+			if g, ok := m.(*consumer); ok {
+				g.Step(topicsEvent{im}, s.c.clock.now())
+			}
+		}
+	}
 	owned := s.c.owned[s.index].Load()
 	if owned == nil || owned.Owner != s.c.cfg.Self {
 		if s.phase != foreign {
@@ -179,15 +188,15 @@ func (s *shard) serve(m loaded) {
 		return
 	}
 	s.phase = serving
-	s.machines, s.alarms, s.waiting = map[string]*machine{}, map[string]*alarm{}, map[ticket]chan any{}
+	s.machines, s.alarms, s.waiting = map[string]anyGroup{}, map[string]*alarm{}, map[ticket]chan any{}
 	epoch := s.epoch
 	s.writer = &writer{c: s.c, shard: s.index, epoch: epoch, done: func(group string, event any) {
 		s.c.send(s.c.ctx, s, written{epoch, group, event})
 	}}
 	for _, g := range m.groups {
-		machine := restore(g, &s.c.rules, s.c.clock.now())
+		machine := restoreGroup(g, s.c, s.c.clock.now())
 		s.machines[g.GroupID] = machine
-		s.c.metrics.moved("", machine.state.String())
+		s.c.metrics.moved("", machine.summary().state)
 		s.arm(g.GroupID, machine)
 	}
 	s.c.log.Debug("coordinating group shard", "shard", s.index, "epoch", epoch, "groups", len(m.groups))
@@ -199,7 +208,7 @@ func (s *shard) drop(err *kerr.Error) {
 		answer <- err
 	}
 	for _, m := range s.machines {
-		s.c.metrics.moved(m.state.String(), "")
+		s.c.metrics.moved(m.summary().state, "")
 	}
 	s.phase, s.machines, s.alarms, s.due, s.waiting, s.writer = foreign, nil, nil, nil, nil, nil
 }
@@ -215,9 +224,25 @@ func (s *shard) request(r request) {
 			r.answer <- err
 			return
 		}
-		m = newMachine(r.group, s.index, &s.c.rules, s.c.clock.now())
+		m = newGroup(r.group, s.index, s.c, r.event, s.c.clock.now())
 		s.machines[r.group] = m
-		s.c.metrics.moved("", m.state.String())
+		s.c.metrics.moved("", m.summary().state)
+	}
+	if e, ok := r.event.(beatEvent); ok {
+		e.frozen = s.c.clock.frozen()
+		r.event = e
+	}
+	if known := m.summary(); changesKind(known, r.event) {
+		next := newGroup(r.group, s.index, s.c, r.event, s.c.clock.now())
+		succeed(next, known)
+		s.machines[r.group] = next
+		m = next
+	}
+	if classic, ok := m.(*machine); ok {
+		if _, beats := r.event.(beatEvent); beats {
+			r.answer <- classic.refuseBeat()
+			return
+		}
 	}
 	if err := s.frozen(r.event); err != nil {
 		r.answer <- err
@@ -229,9 +254,9 @@ func (s *shard) request(r request) {
 		s.step(r.group, r.event)
 		return
 	}
-	before := m.state.String()
+	before := m.summary().state
 	effects := m.Step(r.event, s.c.clock.now())
-	s.c.metrics.moved(before, m.state.String())
+	s.c.metrics.moved(before, m.summary().state)
 	s.arm(r.group, m)
 	if err := effects[0].(replyEffect).body.(*kerr.Error); err != nil {
 		r.answer <- err
@@ -263,6 +288,11 @@ func admit(event any) *kerr.Error {
 			return kerr.GroupIDNotFound
 		}
 		return kerr.IllegalGeneration
+	case beatEvent:
+		if e.epoch == joining {
+			return nil
+		}
+		return kerr.GroupIDNotFound
 	case deleteEvent:
 		return kerr.GroupIDNotFound
 	}
@@ -284,9 +314,9 @@ func (s *shard) frozen(event any) *kerr.Error {
 // step gives a machine an event and carries out the effects.
 func (s *shard) step(group string, event any) {
 	m := s.machines[group]
-	before := m.state.String()
+	before := m.summary().state
 	effects := m.Step(event, s.c.clock.now())
-	s.c.metrics.moved(before, m.state.String())
+	s.c.metrics.moved(before, m.summary().state)
 	s.arm(group, m)
 	var refused []any
 	for _, e := range effects {
@@ -313,7 +343,7 @@ func (s *shard) step(group string, event any) {
 }
 
 // tidy forgets a group that has nothing to remember.
-func (s *shard) tidy(group string, m *machine) {
+func (s *shard) tidy(group string, m anyGroup) {
 	if m.disposable() && s.machines[group] == m {
 		s.forget(group)
 	}
@@ -321,7 +351,7 @@ func (s *shard) tidy(group string, m *machine) {
 
 func (s *shard) forget(group string) {
 	m := s.machines[group]
-	s.c.metrics.moved(m.state.String(), "")
+	s.c.metrics.moved(m.summary().state, "")
 	delete(s.machines, group)
 	if a := s.alarms[group]; a != nil {
 		heap.Remove(&s.due, a.index)
@@ -330,7 +360,7 @@ func (s *shard) forget(group string) {
 }
 
 // arm keeps the alarm of a group at its machine's deadline.
-func (s *shard) arm(group string, m *machine) {
+func (s *shard) arm(group string, m anyGroup) {
 	at, a := m.deadline(), s.alarms[group]
 	switch {
 	case at.IsZero() && a != nil:

@@ -14,7 +14,7 @@ import (
 // decision and the place of the deletion among the shard's writes.
 type trim struct {
 	group  string
-	decide func(m *machine) (offsets []metadata.Offset, answer any)
+	decide func(k keeper) (offsets []metadata.Offset, answer any)
 	answer chan any
 }
 
@@ -23,7 +23,8 @@ func (s *shard) trim(t trim) {
 		t.answer <- err
 		return
 	}
-	offsets, answer := t.decide(s.machines[t.group])
+	k, _ := s.machines[t.group].(keeper)
+	offsets, answer := t.decide(k)
 	if len(offsets) == 0 {
 		t.answer <- answer
 		return
@@ -52,7 +53,7 @@ func (w *writer) trim(group string, t *trimming) {
 }
 
 // askTrim sends a trim to its group's shard and waits for the answer.
-func askTrim[T any](ctx context.Context, c *Coordinator, group string, decide func(*machine) ([]metadata.Offset, any)) (T, *kerr.Error) {
+func askTrim[T any](ctx context.Context, c *Coordinator, group string, decide func(keeper) ([]metadata.Offset, any)) (T, *kerr.Error) {
 	answer := make(chan any, 1)
 	return await[T](ctx, c, c.shardOf(group), trim{group, decide, answer}, answer)
 }
@@ -81,11 +82,11 @@ func (c *Coordinator) OffsetDelete(ctx context.Context, req *kmsg.OffsetDeleteRe
 	}
 	err := checkGroupID(req.Group)
 	if err == nil {
-		_, err = askTrim[bool](ctx, c, req.Group, func(m *machine) ([]metadata.Offset, any) {
-			if m == nil {
+		_, err = askTrim[bool](ctx, c, req.Group, func(k keeper) ([]metadata.Offset, any) {
+			if k == nil {
 				return nil, kerr.GroupIDNotFound
 			}
-			return m.deletable(im, known.Topics)
+			return deletable(k, im, known.Topics)
 		})
 	}
 	if err != nil {
@@ -96,15 +97,15 @@ func (c *Coordinator) OffsetDelete(ctx context.Context, req *kmsg.OffsetDeleteRe
 }
 
 // deletable are the offsets of topics that may be deleted. Partitions of the others get GROUP_SUBSCRIBED_TO_TOPIC.
-func (m *machine) deletable(im *metadata.Image, topics []kmsg.OffsetDeleteResponseTopic) ([]metadata.Offset, any) {
-	if err := m.mayDeleteOffsets(); err != nil {
+func deletable(k keeper, im *metadata.Image, topics []kmsg.OffsetDeleteResponseTopic) ([]metadata.Offset, any) {
+	if err := k.mayDeleteOffsets(); err != nil {
 		return nil, err
 	}
 	var out []metadata.Offset
-	subscribed := m.subscribes()
+	subscribed := k.subscribes()
 	for _, t := range topics {
 		for i, p := range t.Partitions {
-			if subscribed(t.Topic) {
+			if subscribed(im.ByName[t.Topic].ID, t.Topic) {
 				t.Partitions[i].ErrorCode = kerr.GroupSubscribedToTopic.Code
 				continue
 			}

@@ -77,6 +77,8 @@ var pure = []string{
 	"coordinator/group/machine.go", "coordinator/group/join.go", "coordinator/group/rebalance.go",
 	"coordinator/group/sync.go", "coordinator/group/leave.go", "coordinator/group/restore.go",
 	"coordinator/group/retain.go",
+	"coordinator/group/consumer_machine.go", "coordinator/group/consumer_beat.go", "coordinator/group/consumer_subscribe.go",
+	"coordinator/group/consumer_reconcile.go", "coordinator/group/consumer_assign.go", "coordinator/group/consumer_restore.go", "coordinator/group/consumer_retain.go",
 	"metadata/election.go", "metadata/isr.go", "replica/insync.go", "metadata/balance.go", "metadata/duties.go", "metadata/reassign.go", "metadata/placement.go", "metadata/shards.go", "metadata/registration.go", "metadata/image.go",
 	"metadata/delta.go",
 	"tiering/keys.go", "tiering/bundle.go", "tiering/chunks.go",

@@ -11,54 +11,59 @@ import (
 
 // Broker is a broker's effective configuration, parsed. It is immutable: WithDynamic makes a new one.
 type Broker struct {
-	NodeID                       int32
-	Listen                       string // of listeners: host:port
-	Advertised                   string // of advertised.listeners: host:port
-	HTTPListen                   string // varve.http.listen
-	LogDirs                      []string
-	MetadataURL                  string // varve.metadata.url
-	BucketURL                    string // varve.bucket.url, empty: no tier
-	Rack                         string
-	Durability                   string // varve.durability: fsync | async
-	AutoCreateTopics             bool
-	NumPartitions                int32
-	DefaultReplicationFactor     int32
-	SocketRequestMaxBytes        int32
-	FetchMaxBytes                int32
-	FetchSessionSlots            int32 // max.incremental.fetch.session.cache.slots
-	MaxConnections               int32
-	ProducerIDExpirationMs       int64
-	TransactionMaxTimeoutMs      int64
-	GroupMinSessionTimeoutMs     int64
-	GroupMaxSessionTimeoutMs     int64
-	GroupInitialRebalanceDelay   time.Duration
-	GroupMaxSize                 int32
-	OffsetMetadataMaxBytes       int32
-	OffsetsRetentionMinutes      int64
-	OffsetsCommitTimeoutMs       int64
-	BrokerSessionTimeout         time.Duration
-	BrokerHeartbeatInterval      time.Duration
-	RetentionCheckInterval       time.Duration // log.retention.check.interval.ms
-	TierTaskInterval             time.Duration // remote.log.manager.task.interval.ms
-	TierCacheBytes               int64         // varve.tier.cache.bytes, on disk
-	TierCacheMemoryBytes         int64         // varve.tier.cache.memory.bytes
-	LogDirFreeMinBytes           int64         // varve.log.dir.free.min.bytes, negative: by the size of the volume
-	DeleteTopicEnable            bool
-	ImbalanceCheckInterval       time.Duration // leader.imbalance.check.interval.seconds; 0: auto.leader.rebalance.enable is false
-	ImbalancePercentage          int32         // leader.imbalance.per.broker.percentage
-	ScrubInterval                time.Duration // varve.scrub.interval.ms
-	ScrubBytesPerSecond          float64       // varve.scrub.max.bytes.per.second
-	ReplicaLagTimeMax            time.Duration // replica.lag.time.max.ms
-	ReplicaFetchWaitMax          time.Duration // replica.fetch.wait.max.ms
-	ReplicaFetchMaxBytes         int32         // replica.fetch.max.bytes
-	ReplicaFetchResponseMaxBytes int32         // replica.fetch.response.max.bytes
-	RackAwareReads               bool          // replica.selector.class is RackAwareReplicaSelector
-	NumReplicaFetchers           int32         // num.replica.fetchers
-	CleanerBackoff               time.Duration // log.cleaner.backoff.ms
-	CleanerMapBytes              int64         // log.cleaner.dedupe.buffer.size
-	CleanerBytesPerSecond        float64       // log.cleaner.io.max.bytes.per.second
-	LeaderThrottledRate          int64         // leader.replication.throttled.rate, bytes per second for the replicas in Topic.LeaderThrottled
-	FollowerThrottledRate        int64         // follower.replication.throttled.rate, for those in Topic.FollowerThrottled
+	NodeID                         int32
+	Listen                         string // of listeners: host:port
+	Advertised                     string // of advertised.listeners: host:port
+	HTTPListen                     string // varve.http.listen
+	LogDirs                        []string
+	MetadataURL                    string // varve.metadata.url
+	BucketURL                      string // varve.bucket.url, empty: no tier
+	Rack                           string
+	Durability                     string // varve.durability: fsync | async
+	AutoCreateTopics               bool
+	NumPartitions                  int32
+	DefaultReplicationFactor       int32
+	SocketRequestMaxBytes          int32
+	FetchMaxBytes                  int32
+	FetchSessionSlots              int32 // max.incremental.fetch.session.cache.slots
+	MaxConnections                 int32
+	ProducerIDExpirationMs         int64
+	TransactionMaxTimeoutMs        int64
+	GroupMinSessionTimeoutMs       int64
+	GroupMaxSessionTimeoutMs       int64
+	GroupInitialRebalanceDelay     time.Duration
+	GroupMaxSize                   int32
+	GroupProtocols                 []string // group.coordinator.rebalance.protocols
+	GroupConsumerAssignors         []string
+	GroupConsumerSessionTimeout    time.Duration
+	GroupConsumerHeartbeatInterval time.Duration
+	GroupConsumerMaxSize           int32
+	OffsetMetadataMaxBytes         int32
+	OffsetsRetentionMinutes        int64
+	OffsetsCommitTimeoutMs         int64
+	BrokerSessionTimeout           time.Duration
+	BrokerHeartbeatInterval        time.Duration
+	RetentionCheckInterval         time.Duration // log.retention.check.interval.ms
+	TierTaskInterval               time.Duration // remote.log.manager.task.interval.ms
+	TierCacheBytes                 int64         // varve.tier.cache.bytes, on disk
+	TierCacheMemoryBytes           int64         // varve.tier.cache.memory.bytes
+	LogDirFreeMinBytes             int64         // varve.log.dir.free.min.bytes, negative: by the size of the volume
+	DeleteTopicEnable              bool
+	ImbalanceCheckInterval         time.Duration // leader.imbalance.check.interval.seconds; 0: auto.leader.rebalance.enable is false
+	ImbalancePercentage            int32         // leader.imbalance.per.broker.percentage
+	ScrubInterval                  time.Duration // varve.scrub.interval.ms
+	ScrubBytesPerSecond            float64       // varve.scrub.max.bytes.per.second
+	ReplicaLagTimeMax              time.Duration // replica.lag.time.max.ms
+	ReplicaFetchWaitMax            time.Duration // replica.fetch.wait.max.ms
+	ReplicaFetchMaxBytes           int32         // replica.fetch.max.bytes
+	ReplicaFetchResponseMaxBytes   int32         // replica.fetch.response.max.bytes
+	RackAwareReads                 bool          // replica.selector.class is RackAwareReplicaSelector
+	NumReplicaFetchers             int32         // num.replica.fetchers
+	CleanerBackoff                 time.Duration // log.cleaner.backoff.ms
+	CleanerMapBytes                int64         // log.cleaner.dedupe.buffer.size
+	CleanerBytesPerSecond          float64       // log.cleaner.io.max.bytes.per.second
+	LeaderThrottledRate            int64         // leader.replication.throttled.rate, bytes per second for the replicas in Topic.LeaderThrottled
+	FollowerThrottledRate          int64         // follower.replication.throttled.rate, for those in Topic.FollowerThrottled
 
 	values map[string]string // what was set
 }
@@ -103,6 +108,7 @@ func (b *Broker) parse() error {
 	b.NodeID = int32(number("node.id"))
 	b.HTTPListen, b.LogDirs = text("varve.http.listen"), splitList(text("log.dirs"))
 	b.MetadataURL, b.BucketURL = text("varve.metadata.url"), text("varve.bucket.url")
+	b.GroupProtocols, b.GroupConsumerAssignors = splitList(text("group.coordinator.rebalance.protocols")), splitList(text("group.consumer.assignors"))
 	b.RackAwareReads = text("replica.selector.class") == rackAwareSelector
 	b.Rack, b.Durability = text("broker.rack"), text("varve.durability")
 	b.AutoCreateTopics, b.DeleteTopicEnable = text("auto.create.topics.enable") == "true", text("delete.topic.enable") == "true"
@@ -115,7 +121,7 @@ func (b *Broker) parse() error {
 		"max.incremental.fetch.session.cache.slots": &b.FetchSessionSlots, "max.connections": &b.MaxConnections,
 		"replica.fetch.max.bytes": &b.ReplicaFetchMaxBytes, "replica.fetch.response.max.bytes": &b.ReplicaFetchResponseMaxBytes,
 		"leader.imbalance.per.broker.percentage": &b.ImbalancePercentage,
-		"num.replica.fetchers":                   &b.NumReplicaFetchers, "group.max.size": &b.GroupMaxSize, "offset.metadata.max.bytes": &b.OffsetMetadataMaxBytes,
+		"num.replica.fetchers":                   &b.NumReplicaFetchers, "group.max.size": &b.GroupMaxSize, "group.consumer.max.size": &b.GroupConsumerMaxSize, "offset.metadata.max.bytes": &b.OffsetMetadataMaxBytes,
 	} {
 		*field = int32(number(name))
 	}
@@ -130,6 +136,7 @@ func (b *Broker) parse() error {
 		*field = number(name)
 	}
 	for name, field := range map[string]*time.Duration{
+		"group.consumer.session.timeout.ms": &b.GroupConsumerSessionTimeout, "group.consumer.heartbeat.interval.ms": &b.GroupConsumerHeartbeatInterval,
 		"group.initial.rebalance.delay.ms": &b.GroupInitialRebalanceDelay, "broker.session.timeout.ms": &b.BrokerSessionTimeout,
 		"broker.heartbeat.interval.ms": &b.BrokerHeartbeatInterval, "log.retention.check.interval.ms": &b.RetentionCheckInterval,
 		"remote.log.manager.task.interval.ms": &b.TierTaskInterval, "log.cleaner.backoff.ms": &b.CleanerBackoff,

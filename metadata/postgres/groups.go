@@ -40,7 +40,7 @@ func (s *Store) LoadShard(ctx context.Context, shard, epoch int32) ([]metadata.G
 		if err := fenceShard(ctx, tx, shard, epoch); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `SELECT group_id, shard, generation, protocol_type, protocol, leader, members, state_since
+		rows, err := tx.Query(ctx, `SELECT group_id, shard, generation, protocol_type, protocol, leader, members, state_since, consumer
 			FROM grp WHERE shard = $1 ORDER BY group_id`, shard)
 		if err != nil {
 			return err
@@ -53,14 +53,17 @@ func (s *Store) LoadShard(ctx context.Context, shard, epoch int32) ([]metadata.G
 
 func scanGroup(row pgx.CollectableRow) (metadata.GroupState, error) {
 	var g metadata.GroupState
-	var id, protocolType, protocol, leader, members []byte
-	err := row.Scan(&id, &g.Shard, &g.Generation, &protocolType, &protocol, &leader, &members, &g.StateSince)
+	var id, protocolType, protocol, leader, members, consumer []byte
+	err := row.Scan(&id, &g.Shard, &g.Generation, &protocolType, &protocol, &leader, &members, &g.StateSince, &consumer)
 	if err != nil {
 		return g, err
 	}
 	g.GroupID, g.ProtocolType, g.Protocol, g.Leader = string(id), string(protocolType), string(protocol), string(leader)
 	if g.Members, err = decodeMembers(members); err != nil {
 		return g, fmt.Errorf("members of group %q: %w", g.GroupID, err)
+	}
+	if g.Consumer, err = decodeConsumerGroup(consumer); err != nil {
+		return g, fmt.Errorf("consumer group %q: %w", g.GroupID, err)
 	}
 	return g, nil
 }
@@ -71,14 +74,18 @@ func (s *Store) SaveGroup(ctx context.Context, epoch int32, g metadata.GroupStat
 	if err != nil {
 		return err
 	}
+	consumer, err := encodeConsumerGroup(g.Consumer)
+	if err != nil {
+		return err
+	}
 	return s.update(ctx, groupOp("save group"), func(ctx context.Context, tx pgx.Tx) error {
 		if err := fenceShard(ctx, tx, g.Shard, epoch); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `INSERT INTO grp (group_id, shard, generation, protocol_type, protocol, leader, members, state_since)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-			ON CONFLICT (group_id) DO UPDATE SET generation = $3, protocol_type = $4, protocol = $5, leader = $6, members = $7, state_since = $8`,
-			[]byte(g.GroupID), g.Shard, g.Generation, []byte(g.ProtocolType), []byte(g.Protocol), []byte(g.Leader), members, g.StateSince)
+		_, err := tx.Exec(ctx, `INSERT INTO grp (group_id, shard, generation, protocol_type, protocol, leader, members, state_since, consumer)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+			ON CONFLICT (group_id) DO UPDATE SET generation = $3, protocol_type = $4, protocol = $5, leader = $6, members = $7, state_since = $8, consumer = $9`,
+			[]byte(g.GroupID), g.Shard, g.Generation, []byte(g.ProtocolType), []byte(g.Protocol), []byte(g.Leader), members, g.StateSince, consumer)
 		return err
 	})
 }

@@ -50,6 +50,28 @@ func TestGroups(t *testing.T) {
 	if !reflect.DeepEqual(got[0], g) {
 		t.Errorf("got  %+v\nwant %+v", got[0], g)
 	}
+	topic := uuid.New()
+	owned := func(p, epoch int32) map[metadata.TopicPartition]int32 {
+		return map[metadata.TopicPartition]int32{{TopicID: topic, Partition: p}: epoch}
+	}
+	g.Members, g.Consumer = nil, &metadata.ConsumerGroup{AssignmentEpoch: 6, Topics: map[metadata.TopicID]int32{topic: 9}, Members: []metadata.ConsumerMember{
+		{MemberID: "m\xff", InstanceID: &instance, RackID: &instance, ClientID: "c\x00", ClientHost: "/127.0.0.1", RebalanceTimeout: time.Minute,
+			Topics: []string{"a\xff"}, Regex: "\xfe", Assignor: "range", Epoch: -2, PreviousEpoch: 5, State: 1,
+			Assigned: owned(1, 4), Revoking: owned(2, 3), Target: []metadata.TopicPartition{{TopicID: topic, Partition: 7}}},
+	}}
+	if err := s.SaveGroup(t.Context(), epoch, g); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = s.LoadShard(t.Context(), 3, epoch); err != nil || len(got) != 1 || !reflect.DeepEqual(got[0].Consumer, g.Consumer) {
+		t.Errorf("got  %+v\nwant %+v, %v", got[0].Consumer, g.Consumer, err)
+	}
+	g.Consumer = nil // it becomes a classic group
+	if err := s.SaveGroup(t.Context(), epoch, g); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = s.LoadShard(t.Context(), 3, epoch); err != nil || len(got) != 1 || got[0].Consumer != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
 	if other, err := s.LoadShard(t.Context(), 4, epoch); err != nil || len(other) != 0 {
 		t.Error(other, err)
 	}

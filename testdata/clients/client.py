@@ -2,7 +2,8 @@
 
     client.py produce ADDR TOPIC CODEC         one record a line of standard input; ends when all are acknowledged
     client.py consume ADDR TOPIC N             prints N values from the beginning
-    client.py group   ADDR TOPIC GROUP N       prints N values as a member of GROUP, then commits and leaves
+    client.py group   ADDR TOPIC GROUP N [P]   prints N values as a member of GROUP, then commits and leaves; P is the
+                                               group protocol: classic or consumer
 """
 import sys
 import time
@@ -28,9 +29,9 @@ def produce(addr, topic, codec):
         sys.exit(f"{left} records without an answer, {len(failed)} refused: {failed[:3]}")
 
 
-def consume(addr, topic, group, count, commit):
+def consume(addr, topic, group, count, commit, protocol="classic"):
     consumer = Consumer({"bootstrap.servers": addr, "group.id": group, "auto.offset.reset": "earliest",
-                         "enable.auto.commit": False, "enable.auto.offset.store": False})
+                         "enable.auto.commit": False, "enable.auto.offset.store": False, "group.protocol": protocol})
     consumer.subscribe([topic])
     deadline = time.monotonic() + PATIENCE
     seen = 0
@@ -61,6 +62,6 @@ if __name__ == "__main__":
     elif command == "consume":
         consume(args[0], args[1], "python-once", int(args[2]), False)
     elif command == "group":
-        consume(args[0], args[1], args[2], int(args[3]), True)
+        consume(args[0], args[1], args[2], int(args[3]), True, *args[4:])
     else:
         sys.exit(__doc__)

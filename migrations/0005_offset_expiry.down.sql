@@ -1,4 +1,4 @@
 BEGIN;
 ALTER TABLE grp_offset DROP COLUMN expire_at;
-DELETE FROM schema_applied WHERE version = 4;
+DELETE FROM schema_applied WHERE version = 5;
 COMMIT;

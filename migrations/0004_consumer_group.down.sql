@@ -1,0 +1,4 @@
+BEGIN;
+ALTER TABLE grp DROP COLUMN consumer;
+DELETE FROM schema_applied WHERE version = 4;
+COMMIT;
