@@ -53,10 +53,11 @@ type Coordinator struct {
 	shards [metadata.GroupShards]*shard
 	owned  [metadata.GroupShards]atomic.Pointer[metadata.Shard] // as the last image says
 
-	ctx    context.Context // of all work; ends with Close
-	cancel context.CancelFunc
-	work   sync.WaitGroup
-	probes chan struct{}
+	ctx     context.Context // of all work; ends with Close
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+	probes  chan struct{}
+	flushes chan struct{} // a place for each transaction of offset commits; whoever holds one lets it go within offsets.commit.timeout.ms
 }
 
 // New starts a coordinator that owns nothing until Apply. Close it.
@@ -68,7 +69,7 @@ func New(cfg Config) *Coordinator {
 	cfg.CommitTimeout = cmp.Or(cfg.CommitTimeout, 5*time.Second)
 	cfg.OffsetsRetention = cmp.Or(cfg.OffsetsRetention, 7*24*time.Hour)
 	cfg.RetentionCheckInterval = cmp.Or(cfg.RetentionCheckInterval, 10*time.Minute)
-	c := &Coordinator{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), probes: make(chan struct{}, 1),
+	c := &Coordinator{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), probes: make(chan struct{}, 1), flushes: make(chan struct{}, maxFlushes),
 		rules: rules{minSession: cfg.MinSession, maxSession: cfg.MaxSession, initialDelay: cfg.InitialRebalanceDelay, maxSize: cfg.MaxSize}}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
