@@ -60,10 +60,11 @@ type Coordinator struct {
 	owned  [metadata.GroupShards]atomic.Pointer[metadata.Shard] // as the last image says
 	topics atomic.Pointer[metadata.Image]                       // the last one whose topics were not those of the one before
 
-	ctx    context.Context // of all work; ends with Close
-	cancel context.CancelFunc
-	work   sync.WaitGroup
-	probes chan struct{}
+	ctx     context.Context // of all work; ends with Close
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+	probes  chan struct{}
+	flushes chan struct{} // a place for each transaction of offset commits; whoever holds one lets it go within offsets.commit.timeout.ms
 }
 
 // New starts a coordinator that owns nothing until Apply. Close it.
@@ -81,7 +82,7 @@ func New(cfg Config) *Coordinator {
 	cfg.CommitTimeout = cmp.Or(cfg.CommitTimeout, 5*time.Second)
 	cfg.OffsetsRetention = cmp.Or(cfg.OffsetsRetention, 7*24*time.Hour)
 	cfg.RetentionCheckInterval = cmp.Or(cfg.RetentionCheckInterval, 10*time.Minute)
-	c := &Coordinator{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), probes: make(chan struct{}, 1),
+	c := &Coordinator{cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer), probes: make(chan struct{}, 1), flushes: make(chan struct{}, maxFlushes),
 		consumerRules: consumerRules{session: cfg.ConsumerSession, interval: cfg.ConsumerInterval, maxSize: cfg.ConsumerMaxSize, assignors: cfg.ConsumerAssignors},
 		rules:         rules{minSession: cfg.MinSession, maxSession: cfg.MaxSession, initialDelay: cfg.InitialRebalanceDelay, maxSize: cfg.MaxSize}}
 	if c.log == nil {

@@ -15,6 +15,9 @@ const (
 	commitLinger = 5 * time.Millisecond
 	// maxBatch is the number of offsets from which a transaction waits no longer.
 	maxBatch = 1000
+	// maxFlushes bounds the transactions of offset commits at one time, of all shards: below the connections that a broker
+	// has, so that commits gather while they wait for their turn, and what else is written finds a connection.
+	maxFlushes = 2
 	// maxQueued bounds the offsets and other writes that wait for Postgres, per shard. What is beyond is refused.
 	maxQueued = 50_000
 	// retryPause is how often a store that is away is asked again.
@@ -84,7 +87,10 @@ func (w *writer) drain() {
 		}
 		switch {
 		case o.commit != nil:
-			w.flush(w.batch(o.commit))
+			batch := w.batch(o.commit)
+			w.c.flushes <- struct{}{}
+			w.flush(w.gather(batch))
+			<-w.c.flushes
 		case o.save != nil:
 			err := w.write(func(ctx context.Context) error { return w.c.cfg.Store.SaveGroup(ctx, w.epoch, o.save.state) })
 			w.done(o.group, savedEvent{o.save.id, err})
@@ -119,24 +125,42 @@ func (w *writer) popLocked() op {
 
 // batch adds to the first commit those that come right behind it, within the linger time.
 func (w *writer) batch(first *commit) []*commit {
-	batch, size := []*commit{first}, len(first.offsets)
-	for wait := time.Until(first.accepted.Add(commitLinger)); ; wait = 0 {
-		w.mu.Lock()
-		for size < maxBatch && len(w.mu.queue) > 0 && w.mu.queue[0].commit != nil {
-			c := w.popLocked().commit
-			batch, size = append(batch, c), size+len(c.offsets)
-		}
-		full := size >= maxBatch || len(w.mu.queue) > 0
-		w.mu.Unlock()
-		if full || wait <= 0 {
-			return batch
-		}
+	batch := w.gather([]*commit{first})
+	if wait := time.Until(first.accepted.Add(commitLinger)); wait > 0 && !w.full(batch) {
 		w.c.pause(wait)
+		batch = w.gather(batch)
 	}
+	return batch
+}
+
+// gather adds to a batch the commits that wait right behind it.
+func (w *writer) gather(batch []*commit) []*commit {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for size := offsetsOf(batch); size < maxBatch && len(w.mu.queue) > 0 && w.mu.queue[0].commit != nil; {
+		c := w.popLocked().commit
+		batch, size = append(batch, c), size+len(c.offsets)
+	}
+	return batch
+}
+
+// full reports whether nothing will be added to a batch.
+func (w *writer) full(batch []*commit) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return offsetsOf(batch) >= maxBatch || len(w.mu.queue) > 0
+}
+
+func offsetsOf(batch []*commit) int {
+	n := 0
+	for _, c := range batch {
+		n += len(c.offsets)
+	}
+	return n
 }
 
 // flush writes a batch, trying again while the store is away until the commits' time is over. Then their clients hear
-// COORDINATOR_NOT_AVAILABLE and commit again.
+// COORDINATOR_NOT_AVAILABLE and commit again. The caller holds a place among the flushes.
 func (w *writer) flush(batch []*commit) {
 	for {
 		now := time.Now()
@@ -163,7 +187,9 @@ func (w *writer) flush(batch []*commit) {
 			return
 		}
 		batch = live
+		<-w.c.flushes // others find out for themselves
 		w.c.pause(retryPause)
+		w.c.flushes <- struct{}{}
 	}
 }
 

@@ -28,10 +28,11 @@ func groupTool(t *testing.T, addr, group string, args ...string) string {
 // committedOffsets are a group's offsets by partition of a topic.
 func committedOffsets(t *testing.T, adm *kadm.Client, group, topic string) map[int32]int64 {
 	t.Helper()
-	all, err := adm.FetchOffsets(t.Context(), group)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var all kadm.OffsetResponses
+	testcluster.Eventually(t, 30*time.Second, func() (err error) { // Kafka's first group has to wait for a coordinator
+		all, err = adm.FetchOffsets(t.Context(), group)
+		return err
+	})
 	out := map[int32]int64{}
 	all.Each(func(o kadm.OffsetResponse) {
 		if o.Topic == topic {

@@ -112,6 +112,31 @@ func TestOffsets(t *testing.T) {
 	if groups, err := s.LoadShard(t.Context(), 3, epoch); err != nil || len(groups) != 2 || groups[0].Generation != 0 {
 		t.Error("the groups exist now", groups, err)
 	}
+	stale := got[0]
+	stale.CommittedAt = stale.CommittedAt.Add(-time.Microsecond)
+	for _, x := range []struct {
+		what   string
+		offset metadata.Offset
+		left   int
+	}{
+		{"one that was committed again since", stale, 1},
+		{"one as it was seen", got[0], 0},
+	} {
+		if err := s.DeleteOffsets(t.Context(), 3, epoch, awkward, []metadata.Offset{x.offset, {TopicPartition: gone}}); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := s.FetchOffsets(t.Context(), awkward, nil); err != nil || len(left) != x.left {
+			t.Errorf("deleting %s: %v, %v", x.what, left, err)
+		}
+	}
+	long := commit(awkward, tp, 7, "")
+	long.Retention = time.Hour
+	if err := s.CommitOffsets(t.Context(), 3, epoch, []metadata.OffsetCommit{long}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.FetchOffsets(t.Context(), awkward, nil); err != nil || got[0].ExpireAt.Sub(got[0].CommittedAt).Round(time.Minute) != time.Hour {
+		t.Error("an offset with a retention of its own", got, err)
+	}
 	if v := snapshot(t, s).Version; v != before {
 		t.Error("offsets are no metadata change")
 	}
@@ -137,6 +162,7 @@ func TestShardFence(t *testing.T) {
 	wantKafka(t, s.DeleteGroups(t.Context(), stale, 3, []string{"g"}), kerr.NotCoordinator)
 	c := metadata.OffsetCommit{GroupID: "g", Offset: metadata.Offset{TopicPartition: tp, Offset: 1}}
 	wantKafka(t, s.CommitOffsets(t.Context(), 3, stale, []metadata.OffsetCommit{c}), kerr.NotCoordinator)
+	wantKafka(t, s.DeleteOffsets(t.Context(), 3, stale, "g", nil), kerr.NotCoordinator)
 	if got, err := s.FetchOffsets(t.Context(), "g", nil); err != nil || len(got) != 0 {
 		t.Error(got, err)
 	}
