@@ -201,6 +201,16 @@ func TestBeatRequestsAreChecked(t *testing.T) {
 	}
 }
 
+// Without the protocol in group.coordinator.rebalance.protocols nobody joins by it.
+func TestClassicOnly(t *testing.T) {
+	h := newHouse(t, testpg.URL(t))
+	c := h.start(t, 1, func(cfg *Config) { cfg.ClassicOnly = true })
+	c.Apply(h.assign(t))
+	if a := c.ConsumerGroupHeartbeat(t.Context(), beatRequest("g", "a", joining), "", ""); a.ErrorCode != kerr.UnsupportedVersion.Code {
+		t.Error(kerr.ErrorForCode(a.ErrorCode))
+	}
+}
+
 // While Postgres is away members of consumer groups keep their sessions, and afterwards go on where they were.
 func TestConsumerGroupWhilePostgresIsAway(t *testing.T) {
 	server := testpg.Server(t)
