@@ -313,7 +313,7 @@ func TestFeaturesAreShown(t *testing.T) {
 			t.Errorf("%s at %d, supported from %d to %d", f.Name, f.MaxVersionLevel, s.MinVersion, s.MaxVersion)
 		}
 	}
-	if len(resp.FinalizedFeatures) != 2 || resp.FinalizedFeaturesEpoch < 0 {
+	if len(resp.FinalizedFeatures) != 3 || resp.FinalizedFeaturesEpoch < 0 {
 		t.Errorf("%+v", resp.FinalizedFeatures)
 	}
 }

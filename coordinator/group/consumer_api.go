@@ -43,7 +43,7 @@ func (c *Coordinator) ConsumerGroupHeartbeat(ctx context.Context, req *kmsg.Cons
 	}
 	a, err := ask[beaten](ctx, c, request{group: req.Group, event: e, from: e.from})
 	if err == kerr.GroupIDNotFound {
-		a.message = fmt.Sprintf("Group %s not found.", req.Group)
+		a.message = fmt.Sprintf("Consumer group %s not found.", req.Group)
 	}
 	if err = cmp.Or(err, a.err); err != nil {
 		resp.ErrorCode = err.Code

@@ -53,16 +53,16 @@ func TestConsumerGroupMoves(t *testing.T) {
 	h := newHouse(t, testpg.URL(t))
 	one := h.start(t, 1, nil)
 	one.Apply(h.assign(t))
-	if a := beatUntilLoaded(t, one, beatRequest("g", "a", joining)); partitionsOfAnswer(a) != "[0 1 2]" || a.MemberEpoch != 1 || a.HeartbeatIntervalMillis != 5000 {
+	if a := beatUntilLoaded(t, one, beatRequest("g", "a", joining)); partitionsOfAnswer(a) != "[0 1 2]" || a.MemberEpoch != 2 || a.HeartbeatIntervalMillis != 5000 {
 		t.Fatalf("%+v", a)
 	}
-	if a := beatUntilLoaded(t, one, beatRequest("g", "b", joining)); partitionsOfAnswer(a) != "[]" || a.MemberEpoch != 2 {
+	if a := beatUntilLoaded(t, one, beatRequest("g", "b", joining)); partitionsOfAnswer(a) != "[]" || a.MemberEpoch != 3 {
 		t.Fatalf("%+v", a)
 	}
-	if a := beatUntilLoaded(t, one, beatRequest("g", "a", 1)); partitionsOfAnswer(a) != "[0 1]" || a.MemberEpoch != 1 {
+	if a := beatUntilLoaded(t, one, beatRequest("g", "a", 2)); partitionsOfAnswer(a) != "[0 1]" || a.MemberEpoch != 2 {
 		t.Fatalf("%+v", a)
 	}
-	commit := commitRequest("g", "a", 1, 1, 42)
+	commit := commitRequest("g", "a", 2, 1, 42)
 	commit.Version = 9
 	if code := commitCode(one.OffsetCommit(t.Context(), commit)); code != 0 {
 		t.Fatal(kerr.ErrorForCode(code))
@@ -81,16 +81,16 @@ func TestConsumerGroupMoves(t *testing.T) {
 	two := h.start(t, 2, nil)
 	two.Apply(moved)
 	// a has revoked: b gets what was revoked. Nobody joined again.
-	revoked := beatRequest("g", "a", 1)
+	revoked := beatRequest("g", "a", 2)
 	revoked.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{{TopicID: h.topic, Partitions: []int32{0, 1}}}
-	if a := beatUntilLoaded(t, two, revoked); partitionsOfAnswer(a) != "as before" || a.MemberEpoch != 2 {
+	if a := beatUntilLoaded(t, two, revoked); partitionsOfAnswer(a) != "as before" || a.MemberEpoch != 3 {
 		t.Errorf("%+v", a)
 	}
-	if a := beatUntilLoaded(t, two, beatRequest("g", "b", 2)); partitionsOfAnswer(a) != "[2]" {
+	if a := beatUntilLoaded(t, two, beatRequest("g", "b", 3)); partitionsOfAnswer(a) != "[2]" {
 		t.Errorf("%+v", a)
 	}
 	d := two.ConsumerGroupDescribe(t.Context(), &kmsg.ConsumerGroupDescribeRequest{Version: 1, Groups: []string{"g"}})
-	if g := d.Groups[0]; g.State != "Stable" || g.Epoch != 2 || g.AssignmentEpoch != 2 || g.AssignorName != "uniform" || len(g.Members) != 2 ||
+	if g := d.Groups[0]; g.State != "Stable" || g.Epoch != 3 || g.AssignmentEpoch != 3 || g.AssignorName != "uniform" || len(g.Members) != 2 ||
 		g.Members[0].ClientHost != "/1.2.3.4" || g.Members[0].Assignment.TopicPartitions[0].Topic != "t" || g.Members[0].MemberType != 1 {
 		t.Errorf("%+v", g)
 	}
@@ -98,7 +98,7 @@ func TestConsumerGroupMoves(t *testing.T) {
 		t.Errorf("offsets %v", got)
 	}
 	fetch := kmsg.NewPtrOffsetFetchRequest()
-	fetch.Version, fetch.Groups = 9, []kmsg.OffsetFetchRequestGroup{{Group: "g", MemberID: new("a"), MemberEpoch: 1}}
+	fetch.Version, fetch.Groups = 9, []kmsg.OffsetFetchRequestGroup{{Group: "g", MemberID: new("a"), MemberEpoch: 2}}
 	if a := two.OffsetFetch(t.Context(), fetch).Groups[0]; a.ErrorCode != kerr.StaleMemberEpoch.Code {
 		t.Error(kerr.ErrorForCode(a.ErrorCode))
 	}
@@ -112,7 +112,7 @@ func TestEmptyGroupsChangeTheirKind(t *testing.T) {
 	if a := beatUntilLoaded(t, c, beatRequest("g", "a", joining)); a.ErrorCode != 0 {
 		t.Fatal(kerr.ErrorForCode(a.ErrorCode))
 	}
-	commit := commitRequest("g", "a", 1, 1, 42)
+	commit := commitRequest("g", "a", 2, 1, 42)
 	commit.Version = 9
 	if code := commitCode(c.OffsetCommit(t.Context(), commit)); code != 0 {
 		t.Fatal(kerr.ErrorForCode(code))
@@ -160,7 +160,11 @@ func TestEmptyGroupsChangeTheirKind(t *testing.T) {
 func expectKind(t *testing.T, c *Coordinator, kind string) {
 	t.Helper()
 	for _, filter := range []string{"consumer", "classic"} {
-		a := c.ListGroups(t.Context(), &kmsg.ListGroupsRequest{Version: 5, TypesFilter: []string{filter}})
+		var a *kmsg.ListGroupsResponse
+		eventually(t, "all shards to load", func() bool {
+			a = c.ListGroups(t.Context(), &kmsg.ListGroupsRequest{Version: 5, TypesFilter: []string{filter}})
+			return a.ErrorCode != kerr.CoordinatorLoadInProgress.Code
+		})
 		if listed := len(a.Groups) == 1; listed != (filter == kind) {
 			t.Errorf("groups of type %s: %+v", filter, a.Groups)
 		}
@@ -197,6 +201,16 @@ func TestBeatRequestsAreChecked(t *testing.T) {
 	}
 }
 
+// Without the protocol in group.coordinator.rebalance.protocols nobody joins by it.
+func TestClassicOnly(t *testing.T) {
+	h := newHouse(t, testpg.URL(t))
+	c := h.start(t, 1, func(cfg *Config) { cfg.ClassicOnly = true })
+	c.Apply(h.assign(t))
+	if a := c.ConsumerGroupHeartbeat(t.Context(), beatRequest("g", "a", joining), "", ""); a.ErrorCode != kerr.UnsupportedVersion.Code {
+		t.Error(kerr.ErrorForCode(a.ErrorCode))
+	}
+}
+
 // While Postgres is away members of consumer groups keep their sessions, and afterwards go on where they were.
 func TestConsumerGroupWhilePostgresIsAway(t *testing.T) {
 	server := testpg.Server(t)
@@ -211,7 +225,7 @@ func TestConsumerGroupWhilePostgresIsAway(t *testing.T) {
 		t.Errorf("a member joins: %+v", a)
 	}
 	for until := time.Now().Add(4 * time.Second); time.Now().Before(until); c.pause(100 * time.Millisecond) { // longer than a session
-		if a := c.ConsumerGroupHeartbeat(t.Context(), beatRequest("g", "a", 1), "", ""); a.ErrorCode != 0 || a.MemberEpoch != 1 || a.Assignment != nil {
+		if a := c.ConsumerGroupHeartbeat(t.Context(), beatRequest("g", "a", 2), "", ""); a.ErrorCode != 0 || a.MemberEpoch != 2 || a.Assignment != nil {
 			t.Fatalf("a heartbeat: %+v", a)
 		}
 	}
@@ -219,7 +233,7 @@ func TestConsumerGroupWhilePostgresIsAway(t *testing.T) {
 	eventually(t, "a member to join", func() bool {
 		return c.ConsumerGroupHeartbeat(t.Context(), beatRequest("g", "b", joining), "", "").ErrorCode == 0
 	})
-	if a := c.ConsumerGroupHeartbeat(t.Context(), beatRequest("g", "a", 1), "", ""); partitionsOfAnswer(a) != "[0 1]" {
+	if a := c.ConsumerGroupHeartbeat(t.Context(), beatRequest("g", "a", 2), "", ""); partitionsOfAnswer(a) != "[0 1]" {
 		t.Errorf("%+v", a)
 	}
 }

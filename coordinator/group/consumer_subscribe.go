@@ -1,14 +1,19 @@
 package group
 
 import (
+	"errors"
 	"maps"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"varve/metadata"
 )
+
+// firstEpoch is the epoch of a new group, as in Kafka.
+const firstEpoch = 2
 
 // pattern is a regular expression that members subscribe to, with the topics that match it in the image of the last
 // resolve. Kafka resolves patterns in the background, every ten minutes at most; here they follow the image.
@@ -50,11 +55,16 @@ func (m *consumer) refusesPattern(e beatEvent) bool {
 	if e.regex == nil || *e.regex == "" {
 		return false
 	}
-	if _, err := m.pattern(*e.regex); err != nil {
-		m.refuseBeat(e.from, kerr.InvalidRegularExpression, "SubscribedTopicRegex `%s` is not a valid regular expression: %s.", *e.regex, err)
-		return true
+	_, err := m.pattern(*e.regex)
+	if err == nil {
+		return false
 	}
-	return false
+	why := err.Error()
+	if wrong, ok := errors.AsType[*syntax.Error](err); ok {
+		why = wrong.Code.String() // as RE2/J says it, which Kafka uses
+	}
+	m.refuseBeat(e.from, kerr.InvalidRegularExpression, "SubscribedTopicRegex `%s` is not a valid regular expression: %s.", *e.regex, why)
+	return true
 }
 
 // forgetPatterns drops what no member subscribes to any more.
@@ -115,6 +125,9 @@ func (m *consumer) refresh(subscription bool) {
 	if subscription || m.epoch == 0 || !maps.Equal(topics, m.topics) {
 		m.topics = topics
 		m.epoch++
+		if m.epoch == 1 {
+			m.epoch = firstEpoch
+		}
 		m.changed(nil)
 	}
 }

@@ -5,10 +5,12 @@ package clients
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"varve/internal/testcluster"
@@ -105,6 +107,22 @@ func TestConsumerProtocolMembers(t *testing.T) {
 		return nil
 	})
 	equal(t, want, append(one.values(), two.values()...))
+
+	// The coordinator comes back: it knows the members, and nobody has to join again.
+	before := describeMembers(t, b.Addr)
+	b.Stop(t)
+	b.Start(t)
+	more := values(200, 240, "shared")
+	franzProduce(t, b.Addr, "shared", "none", more)
+	testcluster.Eventually(t, 60*time.Second, func() error {
+		if n := len(one.values()) + len(two.values()); n < len(want)+len(more) {
+			return fmt.Errorf("%d of %d records", n, len(want)+len(more))
+		}
+		return nil
+	})
+	if after := describeMembers(t, b.Addr); after != before {
+		t.Errorf("before the restart %s\nafter it          %s", before, after)
+	}
 	two.leave(t)
 	testcluster.Eventually(t, 60*time.Second, func() error {
 		if n := one.owned(); n != 4 {
@@ -113,6 +131,23 @@ func TestConsumerProtocolMembers(t *testing.T) {
 		return nil
 	})
 	one.leave(t)
+}
+
+// describeMembers shows the members with their epochs and assignments.
+func describeMembers(t *testing.T, addr string) string {
+	t.Helper()
+	cl := franz(t, addr)
+	defer cl.Close()
+	groups, err := kadm.NewClient(cl).DescribeConsumerGroups(t.Context(), "modern-sharers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, m := range groups["modern-sharers"].Members {
+		out = append(out, fmt.Sprintf("%s: %s at epoch %d has %v", m.ClientID, m.MemberID, m.MemberEpoch, m.Assignment))
+	}
+	slices.Sort(out)
+	return strings.Join(out, "; ")
 }
 
 func joinModern(t *testing.T, addr, name string) *member {

@@ -65,6 +65,9 @@ func scanGroup(row pgx.CollectableRow) (metadata.GroupState, error) {
 	if g.Consumer, err = decodeConsumerGroup(consumer); err != nil {
 		return g, fmt.Errorf("consumer group %q: %w", g.GroupID, err)
 	}
+	if len(g.Members) > 0 { // a broker of the version before has made it a classic group, and does not know of the column
+		g.Consumer = nil
+	}
 	return g, nil
 }
 

@@ -65,7 +65,14 @@ func TestGroups(t *testing.T) {
 	if got, err = s.LoadShard(t.Context(), 3, epoch); err != nil || len(got) != 1 || !reflect.DeepEqual(got[0].Consumer, g.Consumer) {
 		t.Errorf("got  %+v\nwant %+v, %v", got[0].Consumer, g.Consumer, err)
 	}
-	g.Consumer = nil // it becomes a classic group
+	g.Members = []metadata.GroupMember{{MemberID: "classic"}} // as a broker of the version before leaves it
+	if err := s.SaveGroup(t.Context(), epoch, g); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = s.LoadShard(t.Context(), 3, epoch); err != nil || len(got) != 1 || got[0].Consumer != nil || len(got[0].Members) != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	g.Members, g.Consumer = nil, nil // it becomes a classic group
 	if err := s.SaveGroup(t.Context(), epoch, g); err != nil {
 		t.Fatal(err)
 	}
