@@ -32,10 +32,12 @@ func (p *Partition) ReplicationFactor() int { return len(minus(p.Replicas, p.Rem
 // INVALID_REPLICA_ASSIGNMENT when target is empty or names a broker twice.
 func StartReassignment(p *Partition, target []BrokerID) (*Partition, error) {
 	if len(target) == 0 {
+		//lint:ignore ST1005 these are Kafka's words
 		return nil, fmt.Errorf("%w: The manual partition assignment includes an empty replica list.", kerr.InvalidReplicaAssignment)
 	}
 	for i, id := range target {
 		if slices.Contains(target[:i], id) {
+			//lint:ignore ST1005 these are Kafka's words
 			return nil, fmt.Errorf("%w: The manual partition assignment includes the broker %d more than once.", kerr.InvalidReplicaAssignment, id)
 		}
 	}
@@ -65,6 +67,7 @@ func CancelReassignment(p *Partition) (*Partition, error) {
 	}
 	next := keepReplicas(p, minus(p.Replicas, p.Adding))
 	if len(next.ISR) == 0 {
+		//lint:ignore ST1005 these are Kafka's words
 		return nil, fmt.Errorf("%w: Unable to revert the assignment of partition %d because it would require an unclean leader election.",
 			kerr.InvalidReplicaAssignment, p.TopicPartition.Partition)
 	}
@@ -125,6 +128,7 @@ func Reassign(p *Partition, c ReassignmentChange, brokers map[BrokerID]*Broker, 
 func reassignable(p *Partition, target []BrokerID, brokers map[BrokerID]*Broker, allowFactorChange bool) error {
 	for _, id := range target {
 		if brokers[id] == nil {
+			//lint:ignore ST1005 these are Kafka's words
 			return fmt.Errorf("%w: The manual partition assignment includes broker %d, but no such broker is registered.", kerr.InvalidReplicaAssignment, id)
 		}
 	}

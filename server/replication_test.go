@@ -63,7 +63,7 @@ func (m *miniature) start(id metadata.BrokerID, path string, settings map[string
 	d, err := commitlog.OpenDir(path, commitlog.DirOptions{ClusterID: "c", NodeID: int32(id), FS: vfs.Hooked(func(op vfs.Op) error {
 		if op.Kind == vfs.Sync {
 			n.disk.RLock() // waits while the test holds the disk
-			n.disk.RUnlock()
+			defer n.disk.RUnlock()
 		}
 		return nil
 	})})

@@ -188,7 +188,7 @@ func (b *broker) wire(ctx context.Context, node *metadata.Node) error {
 		ClassicOnly: !slices.Contains(b.cfg.GroupProtocols, "consumer"), ConsumerSession: b.cfg.GroupConsumerSessionTimeout,
 		ConsumerInterval: b.cfg.GroupConsumerHeartbeatInterval, ConsumerMaxSize: int(b.cfg.GroupConsumerMaxSize), ConsumerAssignors: b.cfg.GroupConsumerAssignors,
 		CommitTimeout:    time.Duration(b.cfg.OffsetsCommitTimeoutMs) * time.Millisecond,
-		OffsetsRetention: time.Duration(b.cfg.OffsetsRetentionMinutes) * time.Minute, Logger: b.log, Registerer: b.reg})
+		OffsetsRetention: time.Duration(b.cfg.OffsetsRetentionMinutes) * time.Minute, RetentionCheckInterval: b.cfg.OffsetsRetentionCheck, Logger: b.log, Registerer: b.reg})
 	b.publisher.OnImage(func(im *metadata.Image) {
 		// What the metadata said before this process registered was about an earlier one, and perhaps another disk. A later image is sure to come: it shows this broker live.
 		if own := im.Brokers[self]; own == nil || node.Epoch() == 0 || own.Epoch < node.Epoch() {

@@ -16,7 +16,7 @@ import (
 	"varve/internal/testcluster"
 )
 
-const groupTool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+const groupCommand = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 
 // newProtocol are the clients that speak the consumer group protocol (KIP-848), as members that read n values, commit and leave.
 var newProtocol = []struct {
@@ -69,7 +69,7 @@ func TestConsumerProtocol(t *testing.T) {
 		got = append(got, c.group(t, b.Addr, "modern", "moderns", 20)...)
 	}
 	run := func(args ...string) string {
-		return java(t, "", groupTool, append([]string{"--bootstrap-server", b.Addr}, args...)...)
+		return java(t, "", groupCommand, append([]string{"--bootstrap-server", b.Addr}, args...)...)
 	}
 	if out := run("--list", "--type", "consumer"); !strings.Contains(out, "moderns") {
 		t.Errorf("the group is not of type consumer:\n%s", out)
@@ -95,9 +95,9 @@ func TestConsumerProtocolMembers(t *testing.T) {
 		}
 		return nil
 	})
-	out := java(t, "", groupTool, "--bootstrap-server", b.Addr, "--describe", "--group", "modern-sharers", "--members", "--verbose")
+	out := java(t, "", groupCommand, "--bootstrap-server", b.Addr, "--describe", "--group", "modern-sharers", "--members", "--verbose")
 	has(t, out, "one", "two", "shared:")
-	has(t, java(t, "", groupTool, "--bootstrap-server", b.Addr, "--describe", "--group", "modern-sharers", "--state"), "Stable", "uniform")
+	has(t, java(t, "", groupCommand, "--bootstrap-server", b.Addr, "--describe", "--group", "modern-sharers", "--state"), "Stable", "uniform")
 	want := values(0, 200, "shared")
 	franzProduce(t, b.Addr, "shared", "none", want)
 	testcluster.Eventually(t, 30*time.Second, func() error {

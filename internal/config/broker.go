@@ -40,6 +40,7 @@ type Broker struct {
 	GroupConsumerMaxSize           int32
 	OffsetMetadataMaxBytes         int32
 	OffsetsRetentionMinutes        int64
+	OffsetsRetentionCheck          time.Duration // offsets.retention.check.interval.ms
 	OffsetsCommitTimeoutMs         int64
 	BrokerSessionTimeout           time.Duration
 	BrokerHeartbeatInterval        time.Duration
@@ -140,7 +141,8 @@ func (b *Broker) parse() error {
 		"group.initial.rebalance.delay.ms": &b.GroupInitialRebalanceDelay, "broker.session.timeout.ms": &b.BrokerSessionTimeout,
 		"broker.heartbeat.interval.ms": &b.BrokerHeartbeatInterval, "log.retention.check.interval.ms": &b.RetentionCheckInterval,
 		"remote.log.manager.task.interval.ms": &b.TierTaskInterval, "log.cleaner.backoff.ms": &b.CleanerBackoff,
-		"varve.scrub.interval.ms": &b.ScrubInterval, "replica.lag.time.max.ms": &b.ReplicaLagTimeMax, "replica.fetch.wait.max.ms": &b.ReplicaFetchWaitMax,
+		"offsets.retention.check.interval.ms": &b.OffsetsRetentionCheck,
+		"varve.scrub.interval.ms":             &b.ScrubInterval, "replica.lag.time.max.ms": &b.ReplicaLagTimeMax, "replica.fetch.wait.max.ms": &b.ReplicaFetchWaitMax,
 	} {
 		*field = milliseconds(number(name))
 	}
