@@ -168,7 +168,7 @@ func TestIncrementalEqualsFull(t *testing.T) {
 	defer func() { <-ended }()
 	im, pause := load(t, s, nil), connect(t, url)
 	rng := rand.New(rand.NewPCG(seed, 99))
-	loads, compared, changed := 0, 0, 0
+	loads, compared, changed, most := 0, 0, 0, 0
 	for running := true; running; loads++ {
 		select {
 		case <-ended:
@@ -183,13 +183,14 @@ func TestIncrementalEqualsFull(t *testing.T) {
 			changed++
 		}
 		im = next
+		most = max(most, len(im.Topics))
 		if full := load(t, s, nil); full.Version == im.Version {
 			compared++
 			sameTopics(t, im, full)
 		}
 	}
-	t.Logf("%d incremental loads, %d with news, %d compared, version %d, %d topics at the end", loads, changed, compared, im.Version, len(im.Topics))
-	if changed < 20 || compared < 20 || len(im.Topics) == 0 {
+	t.Logf("%d incremental loads, %d with news, %d compared, version %d, up to %d topics", loads, changed, compared, im.Version, most)
+	if changed < 20 || compared < 20 || most < 2 {
 		t.Error("too little happened")
 	}
 }
