@@ -91,7 +91,11 @@ func printReport(out io.Writer, r clusterReport, all bool) error {
 	if r.ControllerReason != "" {
 		controller = "none: " + r.ControllerReason
 	}
-	fmt.Fprintf(out, "cluster %s, metadata version %d\ncontroller: %s\n\n", r.ClusterID, r.Version, controller)
+	fmt.Fprintf(out, "cluster %s", r.ClusterID)
+	if r.Version >= 0 {
+		fmt.Fprintf(out, ", metadata version %d", r.Version)
+	}
+	fmt.Fprintf(out, "\ncontroller: %s\n\n", controller)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "broker\taddress\track\tleads\treplicas\tstate")
 	for _, b := range r.Brokers {

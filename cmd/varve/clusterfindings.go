@@ -61,8 +61,8 @@ type finding struct {
 // A clusterReport is the judgement. Under-replicated and under-min-ISR count leaderless partitions, too, as Kafka's tools do.
 type clusterReport struct {
 	ClusterID        string            `json:"clusterId"`
-	Version          int64             `json:"metadataVersion"`
-	Controller       metadata.BrokerID `json:"controller"` // -1: none holds the lease
+	Version          int64             `json:"metadataVersion"` // -1: not known
+	Controller       metadata.BrokerID `json:"controller"`      // -1: none holds the lease
 	Brokers          []brokerStatus    `json:"brokers"`
 	PartitionCount   int               `json:"partitions"`
 	Leaderless       int               `json:"leaderless"`

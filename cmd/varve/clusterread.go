@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -83,7 +84,10 @@ func askBroker(ctx context.Context, addr string) (clusterState, error) {
 		return clusterState{}, fmt.Errorf("asking %s: %w", addr, err)
 	}
 	im := &metadata.Image{Controller: metadata.BrokerID(told.Controller), Brokers: map[metadata.BrokerID]*metadata.Broker{}, Topics: map[metadata.TopicID]*metadata.Topic{}}
-	im.ClusterID, _ = uuid.Parse(told.Cluster) // it is only shown
+	im.Version = -1                                                              // a broker does not tell it
+	if id, err := base64.RawURLEncoding.DecodeString(told.Cluster); err == nil { // as Kafka writes ids; it is only shown
+		im.ClusterID, _ = uuid.FromBytes(id)
+	}
 	for _, b := range told.Brokers {
 		rack := ""
 		if b.Rack != nil {

@@ -36,6 +36,9 @@ func TestStatus(t *testing.T) {
 	want(0, "\nhealthy\n", "--config", config)
 	want(0, "partitions: 3, leaderless 0", "--url", c.Postgres.URL())
 	want(0, "\nhealthy\n", "--bootstrap", c.Address(1))
+	if _, out := status(t, "--bootstrap", c.Address(1)); strings.Contains(out, "cluster 00000000-") || strings.Contains(out, "version") {
+		t.Errorf("through a broker: the cluster's id is not told, or a version that nobody knows:\n%s", out)
+	}
 	c.Broker(2).Kill(t)
 	want(1, "broker 2 is fenced since ", "--config", config)
 	want(1, "broker 2 is not registered: start it", "--bootstrap", c.Address(1))
